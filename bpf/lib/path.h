@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Copyright The Picket Authors */
+#ifndef PICKET_PATH_H
+#define PICKET_PATH_H
+
+#include "task.h"
+
+static __always_inline struct mount *real_mount(struct vfsmount *mnt)
+{
+	return (void *)mnt - bpf_core_field_offset(struct mount, mnt);
+}
+
+static __always_inline __u32 rename_seq(void)
+{
+	__u32 seq = 0;
+
+	if (config.rename_lock)
+		bpf_probe_read_kernel(&seq, sizeof(seq), (void *)config.rename_lock);
+	return seq;
+}
+
+/*
+ * walk_step goes one dentry or one mount up. It returns 1 when the walk has ended. All state is in the map value, which
+ * keeps the verifier's states few: 320 steps cost it about 54,000 instructions.
+ */
+static __always_inline int walk_step(struct pk_scratch *s, bool names)
+{
+	struct pk_walk *w = &s->walk;
+	struct dentry *d = (void *)w->dentry, *parent;
+	struct vfsmount *mnt = (void *)w->mnt;
+	__u32 off;
+	long n;
+
+	w->checksum = w->checksum * 31 + BPF_CORE_READ(d, d_seq.seqcount.sequence);
+	if ((__u64)d == w->root_dentry && (__u64)mnt == w->root_mnt) {
+		w->flags &= ~PK_WALK_TRUNCATED;
+		return 1;
+	}
+	if (d == BPF_CORE_READ(mnt, mnt_root)) {
+		struct mount *m = real_mount(mnt), *up = BPF_CORE_READ(m, mnt_parent);
+
+		if (up == m || !up) {
+			w->flags ^= PK_WALK_TRUNCATED | PK_WALK_UNREACHABLE;
+			return 1;
+		}
+		w->dentry = (__u64)BPF_CORE_READ(m, mnt_mountpoint);
+		w->mnt = (__u64)up + bpf_core_field_offset(struct mount, mnt);
+		return 0;
+	}
+	parent = BPF_CORE_READ(d, d_parent);
+	if (parent == d && w->names)
+		goto detached;
+	if (names) {
+		off = s->off;
+		barrier_off(off);
+		if (off > PK_DATA_SIZE || off - s->seg > PK_PATH_MAX + sizeof(struct pk_seg))
+			return 1; /* still flagged as truncated */
+		n = bpf_probe_read_kernel_str(s->data + off, PK_NAME_MAX, BPF_CORE_READ(d, d_name.name));
+		if (n > 0)
+			s->off = off + n;
+		else
+			w->flags |= PK_WALK_FAULT;
+	}
+	w->names++;
+	if (parent == d) /* the only name of a file that is in no directory */
+		goto detached;
+	w->dentry = (__u64)parent;
+	return 0;
+detached:
+	w->flags ^= PK_WALK_TRUNCATED | PK_WALK_DETACHED;
+	return 1;
+}
+
+/* walk_once goes from path to the task's root. The walk counts as truncated until it has come to an end. */
+static __always_inline void walk_once(struct pk_scratch *s, const struct path *path, bool names)
+{
+	struct task_struct *task = (void *)s->task;
+	struct fs_struct *fs = BPF_CORE_READ(task, fs);
+	struct pk_walk *w = &s->walk;
+
+	w->dentry = (__u64)BPF_CORE_READ(path, dentry);
+	w->mnt = (__u64)BPF_CORE_READ(path, mnt);
+	w->root_dentry = (__u64)BPF_CORE_READ(fs, root.dentry);
+	w->root_mnt = (__u64)BPF_CORE_READ(fs, root.mnt);
+	w->checksum = 0;
+	w->flags = PK_WALK_TRUNCATED;
+	w->names = 0;
+	for (int i = 0; i < PK_MAX_COMPONENTS; i++)
+		if (walk_step(s, names))
+			break;
+}
+
+/*
+ * walk_try adds the names from path up to the task's root, and returns whether a rename on the way could have mixed two
+ * paths: nothing is locked. rename_lock's sequence tells, or a second pass over the dentries' sequence numbers.
+ */
+__noinline int walk_try(__u32 key, __u64 path)
+{
+	struct pk_scratch *s = scratch_at(key);
+	__u32 seq, sum, flags;
+
+	if (!s)
+		return 0;
+	s->off = s->seg + sizeof(struct pk_seg);
+	seq = rename_seq();
+	walk_once(s, (const struct path *)path, true);
+	if (config.rename_lock)
+		return seq != rename_seq() || (seq & 1);
+	sum = s->walk.checksum;
+	flags = s->walk.flags;
+	walk_once(s, (const struct path *)path, false);
+	s->walk.flags = flags;
+	return sum != s->walk.checksum;
+}
+
+/* walk adds a segment with the path. It is tried twice; if both were disturbed, the segment says so. */
+__noinline int walk(__u32 key, __u64 path, __u32 kind)
+{
+	struct pk_scratch *s = scratch_at(key);
+	__u32 raced = 0;
+
+	if (!s || !seg_open(s, kind))
+		return 0;
+	if (walk_try(key, path) && walk_try(key, path))
+		raced = PK_WALK_RACED;
+	seg_close(s, s->walk.flags | raced);
+	return 0;
+}
+
+static __always_inline void walk_file(struct pk_scratch *s, struct file *f, __u32 kind)
+{
+	walk(s->key, (__u64)f + bpf_core_field_offset(struct file, f_path), kind);
+}
+
+static __always_inline void walk_cwd(struct pk_scratch *s, __u32 kind)
+{
+	struct task_struct *task = (void *)s->task;
+	struct fs_struct *fs = BPF_CORE_READ(task, fs);
+
+	walk(s->key, (__u64)fs + bpf_core_field_offset(struct fs_struct, pwd), kind);
+}
+
+static __always_inline struct file *task_file(struct task_struct *task, __u32 fd)
+{
+	struct fdtable *fdt = BPF_CORE_READ(task, files, fdt);
+	struct file *f = NULL;
+
+	if (fd >= BPF_CORE_READ(fdt, max_fds))
+		return NULL;
+	bpf_probe_read_kernel(&f, sizeof(f), BPF_CORE_READ(fdt, fd) + fd);
+	return f;
+}
+
+static __always_inline void inode_times(struct pk_file *out, struct inode *inode)
+{
+	struct inode___v67 *v67 = (void *)inode;
+	struct inode___v66 *v66 = (void *)inode;
+	struct inode___old *old = (void *)inode;
+
+#define NS(sec, nsec) ((__s64)(sec) * 1000000000LL + (nsec))
+#define NS_TS(p, f) NS(BPF_CORE_READ(p, f.tv_sec), BPF_CORE_READ(p, f.tv_nsec))
+	if (bpf_core_field_exists(inode->i_mtime_sec)) {
+		out->atime = NS(BPF_CORE_READ(inode, i_atime_sec), BPF_CORE_READ(inode, i_atime_nsec));
+		out->mtime = NS(BPF_CORE_READ(inode, i_mtime_sec), BPF_CORE_READ(inode, i_mtime_nsec));
+		out->ctime = NS(BPF_CORE_READ(inode, i_ctime_sec), BPF_CORE_READ(inode, i_ctime_nsec));
+	} else if (bpf_core_field_exists(v67->__i_mtime)) {
+		out->atime = NS_TS(v67, __i_atime);
+		out->mtime = NS_TS(v67, __i_mtime);
+		out->ctime = NS_TS(v67, __i_ctime);
+	} else if (bpf_core_field_exists(v66->__i_ctime)) {
+		out->atime = NS_TS(v66, i_atime);
+		out->mtime = NS_TS(v66, i_mtime);
+		out->ctime = NS_TS(v66, __i_ctime);
+	} else {
+		out->atime = NS_TS(old, i_atime);
+		out->mtime = NS_TS(old, i_mtime);
+		out->ctime = NS_TS(old, i_ctime);
+	}
+#undef NS
+#undef NS_TS
+}
+
+/* file_facts fills what the open file tells. */
+static __always_inline void file_facts(struct pk_file *out, struct file *f)
+{
+	struct inode *inode = BPF_CORE_READ(f, f_inode);
+	struct vfsmount *mnt = BPF_CORE_READ(f, f_path.mnt);
+	struct dentry *d = BPF_CORE_READ(f, f_path.dentry);
+	struct super_block *sb = BPF_CORE_READ(inode, i_sb);
+
+	out->flags = PK_FILE_VALID;
+	out->inode = BPF_CORE_READ(inode, i_ino);
+	out->mode = BPF_CORE_READ(inode, i_mode);
+	out->uid = BPF_CORE_READ(inode, i_uid.val);
+	out->gid = BPF_CORE_READ(inode, i_gid.val);
+	out->dev = BPF_CORE_READ(sb, s_dev);
+	out->mount_id = BPF_CORE_READ(real_mount(mnt), mnt_id);
+	inode_times(out, inode);
+	if (!BPF_CORE_READ(d, d_hash.pprev) && BPF_CORE_READ(d, d_parent) != d)
+		out->flags |= PK_FILE_DELETED;
+	bpf_probe_read_kernel_str(out->fstype, sizeof(out->fstype), BPF_CORE_READ(sb, s_type, name));
+}
+
+/* user_string adds a NUL-terminated string of the task, without its NUL. It returns the length, -1 on a fault. */
+static __always_inline long user_string(struct pk_scratch *s, __u8 kind, __u64 ptr)
+{
+	__u32 off;
+	long n;
+
+	if (!seg_open(s, kind))
+		return -1;
+	off = s->off;
+	barrier_off(off);
+	if (off > PK_DATA_SIZE + sizeof(struct pk_seg))
+		return -1;
+	n = bpf_probe_read_user_str(s->data + off, PK_PATH_MAX, (void *)ptr);
+	if (n <= 0) {
+		seg_close(s, PK_STR_FAULT);
+		return -1;
+	}
+	s->off = off + n - 1;
+	seg_close(s, n == PK_PATH_MAX ? PK_STR_TRUNCATED : 0);
+	return n - 1;
+}
+
+/* user_bytes adds len bytes of the task, or as many as max. */
+static __always_inline void user_bytes(struct pk_scratch *s, __u8 kind, __u64 ptr, __u64 len, __u32 max)
+{
+	__u8 flags = 0;
+	__u32 off;
+
+	if (!seg_open(s, kind))
+		return;
+	if (len > max) {
+		len = max;
+		flags = PK_STR_TRUNCATED;
+	}
+	off = s->off;
+	barrier_off(off);
+	barrier_off(len);
+	if (off > PK_DATA_SIZE + sizeof(struct pk_seg) || len > max)
+		return;
+	if (bpf_probe_read_user(s->data + off, len, (void *)ptr))
+		flags |= PK_STR_FAULT;
+	else
+		s->off = off + len;
+	seg_close(s, flags);
+}
+
+#endif

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Copyright The Picket Authors */
+#ifndef PICKET_WIRE_H
+#define PICKET_WIRE_H
+
+/*
+ * What the kernel side sends: records in the ring buffer, and the same records from the task iterator.
+ *
+ * A record is a pk_header, the fixed part of its type, then segments: a pk_seg and seg.len bytes, one after the other
+ * and not aligned. Numbers are in the host's byte order. bpf2go makes the Go twins of these structs.
+ */
+
+/* The same numbers as event.Type in internal/event/types.go; a test compares them. */
+enum pk_type {
+	PK_NONE = 0,
+	PK_EXEC = 1,
+	PK_FORK = 2,
+	PK_EXIT = 3,
+	PK_OPEN = 4,
+	PK_UNLINK = 5,
+	PK_RMDIR = 6,
+	PK_RENAME = 7,
+	PK_MKDIR = 8,
+	PK_CHMOD = 9,
+	PK_CHOWN = 10,
+	PK_LINK = 11,
+	PK_CONNECT = 12,
+	PK_BIND = 13,
+	PK_NUM_TYPES = 14,
+};
+
+enum pk_header_flags {
+	PK_IN_SCOPE = 1 << 0, /* the actor is in scope; without it the record holds ids, comm and the executable's path only */
+	PK_KTHREAD = 1 << 1,
+	PK_COMPAT = 1 << 2,   /* a 32-bit task */
+	PK_SNAPSHOT = 1 << 3, /* from the task iterator: the process was there before Picket */
+	PK_EXIT_READ = 1 << 4, /* user memory was read at the exit of the syscall: it was not resident at entry, or no place was left to keep it */
+};
+
+struct pk_header {
+	__u32 size; /* bytes of the whole record */
+	__u8 type;  /* enum pk_type */
+	__u8 flags; /* enum pk_header_flags */
+	__u16 nr;   /* number of the syscall, in the task's own table */
+	__u64 time; /* boot clock, ns */
+	__u64 id;   /* process id, see pk_process_id() */
+	__u32 pid;  /* thread group id, in the initial pid namespace */
+	__u32 tid;
+	__s64 retval;
+	__u32 uid, gid, euid, egid, fsuid, fsgid;
+	__u64 cap_effective, cap_permitted;
+	__u32 auid, sid;
+	__u32 mntns, netns; /* inode numbers */
+	__u64 cgroup;       /* id on the v2 hierarchy */
+	char comm[16];
+};
+
+enum pk_file_flags {
+	PK_FILE_VALID = 1 << 0,
+	PK_FILE_DELETED = 1 << 1, /* no name left */
+};
+
+/* Facts of an open file. Times are ns since the epoch. */
+struct pk_file {
+	__u64 inode;
+	__s64 atime, mtime, ctime;
+	__u32 mode, uid, gid; /* in the initial user namespace */
+	__u32 mount_id;
+	__u32 flags; /* enum pk_file_flags */
+	__u32 dev;
+	char fstype[16];
+};
+
+struct pk_exec {
+	__u64 prev_id;   /* id of the image before the exec; 0 in a snapshot */
+	__u64 parent_id; /* id of the parent process */
+	__u64 start_time; /* boot clock, ns: when the process was forked */
+	__u32 ppid;
+	__u32 args_len, envs_len; /* bytes that the kernel holds; more than the segment has means truncated */
+	__u32 reserved;
+	struct pk_file exe; /* the file that runs: for a script its interpreter */
+};
+
+struct pk_fork {
+	__u64 child_id;
+	__u64 start_time;
+	__u32 child_pid;
+	__u32 child_flags; /* PK_KTHREAD */
+};
+
+struct pk_exit {
+	__u32 code; /* as wait(2) has it: status << 8 | signal, 0x80 core dumped */
+	__u32 reserved;
+};
+
+struct pk_fileop {
+	struct pk_file file; /* of fd-based operations and successful opens */
+	__u32 flags, mode, uid, gid;
+};
+
+struct pk_net {
+	__u16 family, protocol, sk_type;
+	__be16 sport, dport; /* network order */
+	__u16 reserved[3];
+	__u8 saddr[16], daddr[16]; /* IPv4 in the first four bytes */
+};
+
+/* Kinds of segments. The path of an operation is joined from base and string, unless a walk gives it exactly. */
+enum pk_seg_kind {
+	PK_SEG_PATH = 1,     /* walk: the file itself (exec: what runs) */
+	PK_SEG_STRING = 2,   /* user string: first path */
+	PK_SEG_STRING2 = 3,  /* user string: second path (rename, link) */
+	PK_SEG_BASE = 4,     /* walk: directory that a relative first path starts from */
+	PK_SEG_BASE2 = 5,
+	PK_SEG_FILENAME = 6, /* exec: bprm->filename, the script or program as given */
+	PK_SEG_ARGS = 7,     /* NUL-separated */
+	PK_SEG_ENVS = 8,
+	PK_SEG_TTY = 9,
+	PK_SEG_CGROUP = 10,  /* walk: names of the cgroup */
+	PK_SEG_SOCKADDR = 11, /* struct sockaddr as the process gave it */
+};
+
+/* A walk holds NUL-terminated names, leaf first. */
+enum pk_seg_flags {
+	PK_WALK_TRUNCATED = 1 << 0,   /* too many components or bytes */
+	PK_WALK_RACED = 1 << 1,       /* renamed while walked, twice */
+	PK_WALK_UNREACHABLE = 1 << 2, /* ended at a root that is not the task's */
+	PK_WALK_DETACHED = 1 << 3,    /* no parent: memfd, pipe, socket; the one name is the file's own */
+	PK_WALK_FAULT = 1 << 4,       /* kernel memory could not be read */
+	PK_STR_FAULT = 1 << 5,        /* user memory could not be read */
+	PK_STR_TRUNCATED = 1 << 6,
+	PK_FD_BASE = 1 << 7,          /* base: the descriptor itself is meant (empty path) */
+};
+
+struct pk_seg {
+	__u8 kind, flags;
+	__u16 len;
+};
+
+/* Why something was lost. Counted per type and CPU in the map `losses`. */
+enum pk_loss {
+	PK_LOST_RING_FULL = 0, /* no room in the ring buffer */
+	PK_LOST_RESERVED = 1,  /* only the room for lifecycle events was left */
+	PK_LOST_SCRATCH = 2,   /* both scratch buffers of the CPU were in use */
+	PK_LOST_SCOPE_FULL = 3, /* no place for a child in the map of the process trees: its activity is not seen */
+	PK_NOTE_STATE_FULL = 4, /* nothing lost: user memory had to be read at exit, because no place was left at entry */
+	PK_NUM_LOSSES = 5,
+};
+
+/* One row of the syscall table: which event a syscall makes, and which argument is what; -1 is none. */
+struct pk_syscall {
+	__u8 type;
+	__u8 kind; /* enum pk_syscall_kind */
+	__s8 dirfd, path, dirfd2, path2, flags, mode, uid, gid, fd;
+	__u8 pad;
+	__u32 fixed_flags; /* flags that the syscall implies (creat, truncate, rmdir) */
+};
+
+enum pk_syscall_kind {
+	PK_SYS_NONE = 0,
+	PK_SYS_OPEN = 1,    /* returns a descriptor */
+	PK_SYS_OPENAT2 = 2, /* flags and mode are in a struct open_how */
+	PK_SYS_PATH = 3,    /* user strings are kept from entry to exit */
+	PK_SYS_FD = 4,      /* exact: the operation names an open file */
+	PK_SYS_SOCK = 5,
+};
+
+#define PK_MAX_SYSCALLS 512
+
+/* Bits of pk_config.scope */
+enum pk_scope {
+	PK_SCOPE_TREES = 1 << 0,
+	PK_SCOPE_CGROUPS = 1 << 1,
+	PK_SCOPE_PIDNS = 1 << 2,
+	PK_SCOPE_LISTS = 7,
+	PK_SCOPE_CONTAINERS = 1 << 3, /* another mount namespace than the host's; user space decides by the container id */
+	PK_SCOPE_CGROUP_V1 = 1 << 4,  /* cgroups are looked up on the memory hierarchy of v1 */
+};
+
+struct pk_config {
+	__u32 types; /* bit per enum pk_type: user space wants it */
+	__u32 scope; /* enum pk_scope */
+	__u32 host_mntns;
+	__u32 self; /* thread group id of the collector: its own activity is no event */
+	__u64 ring_size, ring_reserve; /* bytes; above ring_reserve only lifecycle records are submitted */
+	__u64 rename_lock; /* address, 0 if unknown */
+	__u64 errors[PK_NUM_TYPES][3]; /* bit per errno: opted in beside EACCES and EPERM */
+};
+
+#endif

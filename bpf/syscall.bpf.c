@@ -1,0 +1,71 @@
+//go:build ignore
+
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Copyright The Picket Authors */
+
+/* The syscall backend: tracepoints only, for kernels that refuse hooks on functions. */
+
+#include "lib/lifecycle.h"
+#include "lib/fileop.h"
+#include "lib/net.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* TP_PROTO(struct task_struct *parent, struct task_struct *child) */
+SEC("tp_btf/sched_process_fork")
+int picket_fork(__u64 *ctx)
+{
+	return on_fork((void *)ctx[0], (void *)ctx[1]);
+}
+
+/* TP_PROTO(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm) */
+SEC("tp_btf/sched_process_exec")
+int picket_exec(__u64 *ctx)
+{
+	return on_exec((void *)ctx[0], (void *)ctx[2]);
+}
+
+/* TP_PROTO(struct task_struct *p); newer kernels add whether the group is dead */
+SEC("tp_btf/sched_process_exit")
+int picket_exit(__u64 *ctx)
+{
+	return on_exit((void *)ctx[0]);
+}
+
+/* TP_PROTO(struct pt_regs *regs, long id) */
+SEC("tp_btf/sys_enter")
+int picket_sys_enter(__u64 *ctx)
+{
+	return on_sys_enter((void *)ctx[0]);
+}
+
+/* TP_PROTO(struct pt_regs *regs, long ret) */
+SEC("tp_btf/sys_exit")
+int picket_sys_exit(__u64 *ctx)
+{
+	return on_sys_exit((void *)ctx[0], (long)ctx[1]);
+}
+
+/* The processes that were there before Picket, as records of type exec. */
+SEC("iter/task")
+int picket_tasks(struct bpf_iter__task *ctx)
+{
+	return on_task(ctx);
+}
+
+/* Anchors: they put the wire types into the object's type information, from which bpf2go makes the Go twins. */
+const struct pk_header *anchor_header __attribute__((unused));
+const struct pk_exec *anchor_exec __attribute__((unused));
+const struct pk_fork *anchor_fork __attribute__((unused));
+const struct pk_exit *anchor_exit __attribute__((unused));
+const struct pk_fileop *anchor_fileop __attribute__((unused));
+const struct pk_net *anchor_net __attribute__((unused));
+const struct pk_seg *anchor_seg __attribute__((unused));
+const enum pk_header_flags *anchor_header_flags __attribute__((unused));
+const enum pk_file_flags *anchor_file_flags __attribute__((unused));
+const enum pk_seg_kind *anchor_seg_kind __attribute__((unused));
+const enum pk_seg_flags *anchor_seg_flags __attribute__((unused));
+const enum pk_loss *anchor_loss __attribute__((unused));
+const enum pk_scope *anchor_scope __attribute__((unused));
+const enum pk_syscall_kind *anchor_syscall_kind __attribute__((unused));
+const enum pk_type *anchor_type __attribute__((unused));

@@ -1,0 +1,99 @@
+// Copyright The Picket Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package bpf
+
+// The wire types under the names that the rest of Picket uses. lib/wire.h says what their members mean.
+type (
+	Config  = SyscallPkConfig
+	Header  = SyscallPkHeader
+	Exec    = SyscallPkExec
+	Fork    = SyscallPkFork
+	Exit    = SyscallPkExit
+	File    = SyscallPkFile
+	FileOp  = SyscallPkFileop
+	Net     = SyscallPkNet
+	Seg     = SyscallPkSeg
+	Syscall = SyscallPkSyscall
+)
+
+// Flags of a Header.
+const (
+	InScope  = uint8(SyscallPkHeaderFlagsPK_IN_SCOPE)
+	Kthread  = uint8(SyscallPkHeaderFlagsPK_KTHREAD)
+	Compat   = uint8(SyscallPkHeaderFlagsPK_COMPAT)
+	Snapshot = uint8(SyscallPkHeaderFlagsPK_SNAPSHOT)
+	ExitRead = uint8(SyscallPkHeaderFlagsPK_EXIT_READ)
+)
+
+// Flags of a File.
+const (
+	FileValid   = uint32(SyscallPkFileFlagsPK_FILE_VALID)
+	FileDeleted = uint32(SyscallPkFileFlagsPK_FILE_DELETED)
+)
+
+// Kinds of segments.
+const (
+	SegPath     = uint8(SyscallPkSegKindPK_SEG_PATH)
+	SegString   = uint8(SyscallPkSegKindPK_SEG_STRING)
+	SegString2  = uint8(SyscallPkSegKindPK_SEG_STRING2)
+	SegBase     = uint8(SyscallPkSegKindPK_SEG_BASE)
+	SegBase2    = uint8(SyscallPkSegKindPK_SEG_BASE2)
+	SegFilename = uint8(SyscallPkSegKindPK_SEG_FILENAME)
+	SegArgs     = uint8(SyscallPkSegKindPK_SEG_ARGS)
+	SegEnvs     = uint8(SyscallPkSegKindPK_SEG_ENVS)
+	SegTTY      = uint8(SyscallPkSegKindPK_SEG_TTY)
+	SegCgroup   = uint8(SyscallPkSegKindPK_SEG_CGROUP)
+	SegSockaddr = uint8(SyscallPkSegKindPK_SEG_SOCKADDR)
+	NumSegKinds = int(SegSockaddr) + 1
+)
+
+// Flags of a segment.
+const (
+	WalkTruncated   = uint8(SyscallPkSegFlagsPK_WALK_TRUNCATED)
+	WalkRaced       = uint8(SyscallPkSegFlagsPK_WALK_RACED)
+	WalkUnreachable = uint8(SyscallPkSegFlagsPK_WALK_UNREACHABLE)
+	WalkDetached    = uint8(SyscallPkSegFlagsPK_WALK_DETACHED)
+	WalkFault       = uint8(SyscallPkSegFlagsPK_WALK_FAULT)
+	StrFault        = uint8(SyscallPkSegFlagsPK_STR_FAULT)
+	StrTruncated    = uint8(SyscallPkSegFlagsPK_STR_TRUNCATED)
+)
+
+// Loss is a reason why the kernel side lost an event, or, from NoteStateFull on, something else worth counting.
+type Loss = SyscallPkLoss
+
+// Losses names the reasons, in the order of the map `losses`.
+var Losses = [...]string{
+	SyscallPkLossPK_LOST_RING_FULL:  "ring_full",
+	SyscallPkLossPK_LOST_RESERVED:   "ring_reserved",
+	SyscallPkLossPK_LOST_SCRATCH:    "scratch_busy",
+	SyscallPkLossPK_LOST_SCOPE_FULL: "scope_full",
+	SyscallPkLossPK_NOTE_STATE_FULL: "entry_state_full",
+}
+
+// NumLosses is the number of reasons; NoteStateFull is the only one by which nothing is lost.
+const (
+	NumLosses     = int(SyscallPkLossPK_NUM_LOSSES)
+	NoteStateFull = int(SyscallPkLossPK_NOTE_STATE_FULL)
+)
+
+// Scope bits of Config.Scope.
+const (
+	ScopeTrees      = uint32(SyscallPkScopePK_SCOPE_TREES)
+	ScopeCgroups    = uint32(SyscallPkScopePK_SCOPE_CGROUPS)
+	ScopePIDNS      = uint32(SyscallPkScopePK_SCOPE_PIDNS)
+	ScopeContainers = uint32(SyscallPkScopePK_SCOPE_CONTAINERS)
+	ScopeCgroupV1   = uint32(SyscallPkScopePK_SCOPE_CGROUP_V1)
+)
+
+// Kinds of syscalls.
+const (
+	SysOpen    = uint8(SyscallPkSyscallKindPK_SYS_OPEN)
+	SysOpenat2 = uint8(SyscallPkSyscallKindPK_SYS_OPENAT2)
+	SysPath    = uint8(SyscallPkSyscallKindPK_SYS_PATH)
+	SysFD      = uint8(SyscallPkSyscallKindPK_SYS_FD)
+	SysSock    = uint8(SyscallPkSyscallKindPK_SYS_SOCK)
+)
+
+// MaxSyscalls is the length of a syscall table.
+const MaxSyscalls = 512

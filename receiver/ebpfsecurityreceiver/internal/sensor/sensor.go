@@ -1,0 +1,302 @@
+// Copyright The Picket Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux && (amd64 || arm64)
+
+// Package sensor drives the kernel side: it loads and attaches the programs, reads their records and counts what was lost.
+package sensor
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
+
+	"github.com/picketsec/picket/bpf"
+	"github.com/picketsec/picket/internal/event"
+)
+
+// Options say what the kernel side watches.
+type Options struct {
+	Types    uint32                       // bit per event.Type; lifecycle types are always watched
+	Errors   [event.NumTypes][]unix.Errno // further errors that are events, by type
+	RingSize uint32                       // bytes: a power of two, and a multiple of the page size
+	Scope    Scope
+}
+
+// Scope limits what is watched. Lists are OR-ed, Containers is AND-ed; the zero value is everything.
+type Scope struct {
+	Trees      []uint32 // process ids; their running descendants are found by Snapshot
+	Cgroups    []uint64 // cgroup ids, all on the same hierarchy
+	CgroupV1   bool     // Cgroups are of the v1 memory hierarchy
+	PIDNS      []uint32 // inode numbers of pid namespaces
+	Containers bool
+}
+
+// Sensor is a running kernel side.
+type Sensor struct {
+	objs   bpf.SyscallObjects
+	links  []link.Link
+	reader *ringbuf.Reader
+	rec    ringbuf.Record
+	cpus   int
+}
+
+// reserveNum / reserveDen is the share of the ring buffer that other than lifecycle records may fill.
+const (
+	reserveNum = 3
+	reserveDen = 4
+	// scratchPerCPU is PK_SCRATCH_PER_CPU of lib/maps.h.
+	scratchPerCPU = 2
+)
+
+// Open loads and attaches the kernel side. Its errors say what is missing and what to do about it; those of a kernel or a
+// user that cannot run it match ErrUnsupported or ErrPrivilege.
+func Open(o *Options) (_ *Sensor, err error) {
+	if err := Probe(); err != nil {
+		return nil, err
+	}
+	spec, err := bpf.LoadSyscall()
+	if err != nil {
+		return nil, fmt.Errorf("read the embedded BPF object: %w", err)
+	}
+	if err := configure(spec, o); err != nil {
+		return nil, err
+	}
+	s := &Sensor{}
+	if s.cpus, err = ebpf.PossibleCPU(); err != nil {
+		return nil, fmt.Errorf("count the CPUs: %w", err)
+	}
+	spec.Maps["scratch"].MaxEntries = uint32(s.cpus) * scratchPerCPU
+	if err := spec.LoadAndAssign(&s.objs, nil); err != nil {
+		var ve *ebpf.VerifierError
+		if errors.As(err, &ve) {
+			err = fmt.Errorf("%w\n%+v", err, ve)
+		}
+		return nil, fmt.Errorf("load the BPF programs: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = s.Close()
+		}
+	}()
+	one := uint8(1)
+	for _, pid := range o.Scope.Trees {
+		if err := s.objs.ScopeTrees.Put(pid, one); err != nil {
+			return nil, fmt.Errorf("scope: process tree %d: %w", pid, err)
+		}
+	}
+	for _, id := range o.Scope.Cgroups {
+		if err := s.objs.ScopeCgroups.Put(id, one); err != nil {
+			return nil, fmt.Errorf("scope: cgroup %d: %w", id, err)
+		}
+	}
+	for _, ino := range o.Scope.PIDNS {
+		if err := s.objs.ScopePidns.Put(ino, one); err != nil {
+			return nil, fmt.Errorf("scope: pid namespace %d: %w", ino, err)
+		}
+	}
+	if s.reader, err = ringbuf.NewReader(s.objs.Events); err != nil {
+		return nil, fmt.Errorf("open the ring buffer: %w", err)
+	}
+	return s, s.attach(o.Types)
+}
+
+func configure(spec *ebpf.CollectionSpec, o *Options) error {
+	if o.RingSize < uint32(os.Getpagesize()) || o.RingSize&(o.RingSize-1) != 0 {
+		return fmt.Errorf("ring buffer of %d bytes: must be a power of two and at least a page", o.RingSize)
+	}
+	spec.Maps["events"].MaxEntries = o.RingSize
+	cfg := bpf.Config{
+		Types: o.Types, Self: uint32(os.Getpid()),
+		RingSize: uint64(o.RingSize), RingReserve: uint64(o.RingSize) / reserveDen * reserveNum,
+	}
+	if len(o.Scope.Trees) > 0 {
+		cfg.Scope |= bpf.ScopeTrees
+	}
+	if len(o.Scope.Cgroups) > 0 {
+		cfg.Scope |= bpf.ScopeCgroups
+	}
+	if o.Scope.CgroupV1 {
+		cfg.Scope |= bpf.ScopeCgroupV1
+	}
+	if len(o.Scope.PIDNS) > 0 {
+		cfg.Scope |= bpf.ScopePIDNS
+	}
+	if o.Scope.Containers {
+		cfg.Scope |= bpf.ScopeContainers
+	}
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/1/ns/mnt", &st); err == nil {
+		cfg.HostMntns = uint32(st.Ino)
+	}
+	for typ, errnos := range o.Errors {
+		for _, e := range errnos {
+			if int(e) < 64*len(cfg.Errors[typ]) {
+				cfg.Errors[typ][e/64] |= 1 << (e % 64)
+			}
+		}
+	}
+	cfg.RenameLock = renameLock()
+	for name, value := range map[string]any{"config": cfg, "syscalls": table(runtime.GOARCH, o.Types)} {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return fmt.Errorf("set %s of the BPF object: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// attach attaches lifecycle hooks before all others: when an event is seen, its process is known.
+func (s *Sensor) attach(types uint32) error {
+	progs := []*ebpf.Program{s.objs.PicketFork, s.objs.PicketExec, s.objs.PicketExit}
+	if types&syscallTypes() != 0 {
+		if needsEntry(types) {
+			progs = append(progs, s.objs.PicketSysEnter)
+		}
+		progs = append(progs, s.objs.PicketSysExit)
+	}
+	for _, p := range progs {
+		l, err := link.AttachTracing(link.TracingOptions{Program: p})
+		if err != nil {
+			return fmt.Errorf("attach %s: %w", p, err)
+		}
+		s.links = append(s.links, l)
+	}
+	return nil
+}
+
+// Close detaches everything. It may be called more than once.
+func (s *Sensor) Close() error {
+	var errs []error
+	for _, l := range s.links {
+		errs = append(errs, l.Close())
+	}
+	s.links = nil
+	if s.reader != nil {
+		errs = append(errs, s.reader.Close())
+	}
+	errs = append(errs, s.objs.Close())
+	return errors.Join(errs...)
+}
+
+// Detach stops the events; what is in the ring buffer can still be drained.
+func (s *Sensor) Detach() error {
+	var errs []error
+	for _, l := range s.links {
+		errs = append(errs, l.Close())
+	}
+	s.links = nil
+	return errors.Join(errs...)
+}
+
+// Drain waits until wait has passed or the ring buffer is half full, then gives every record that is there to handle. It
+// returns the number of records. A record that cannot be decoded is given to handle as its error. After Close the error is
+// os.ErrClosed.
+func (s *Sensor) Drain(wait time.Duration, handle func(*Record, error)) (int, error) {
+	var rec Record
+	n := 0
+	s.reader.SetDeadline(time.Now().Add(wait))
+	for {
+		err := s.reader.ReadInto(&s.rec)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return n, nil
+		case errors.Is(err, ringbuf.ErrClosed):
+			return n, os.ErrClosed
+		case err != nil:
+			return n, fmt.Errorf("read the ring buffer: %w", err)
+		}
+		n++
+		_, err = rec.Decode(s.rec.RawSample)
+		handle(&rec, err)
+	}
+}
+
+// Interrupt makes a Drain in another goroutine return at once.
+func (s *Sensor) Interrupt() { s.reader.SetDeadline(time.Unix(1, 0)) }
+
+// Snapshot gives a record of type exec with the flag bpf.Snapshot for every process, also those outside of the scope.
+func (s *Sensor) Snapshot(handle func(*Record, error)) error {
+	it, err := link.AttachIter(link.IterOptions{Program: s.objs.PicketTasks})
+	if err != nil {
+		return fmt.Errorf("attach the task iterator: %w", err)
+	}
+	defer it.Close()
+	rd, err := it.Open()
+	if err != nil {
+		return fmt.Errorf("open the task iterator: %w", err)
+	}
+	defer rd.Close()
+	// An iterator's read returns whole records only as long as they fit; what is left of one comes with the next read.
+	data, err := io.ReadAll(rd)
+	if err != nil {
+		return fmt.Errorf("read the task iterator: %w", err)
+	}
+	var (
+		rec Record
+		buf []byte
+	)
+	for len(data) > 0 {
+		if len(data) < 4 {
+			handle(nil, fmt.Errorf("%w: %d bytes left in the snapshot", ErrRecord, len(data)))
+			return nil
+		}
+		size := int(uint32(data[0]) | uint32(data[1])<<8 | uint32(data[2])<<16 | uint32(data[3])<<24)
+		if size < headerSize || size > len(data) {
+			handle(nil, fmt.Errorf("%w: snapshot record of %d bytes", ErrRecord, size))
+			return nil
+		}
+		buf = append(buf[:0], data[:size]...) // records follow each other without alignment
+		_, err := rec.Decode(buf)
+		handle(&rec, err)
+		data = data[size:]
+	}
+	return nil
+}
+
+// AddTree adds a process to the scope's process trees.
+func (s *Sensor) AddTree(pid uint32) error { return s.objs.ScopeTrees.Put(pid, uint8(1)) }
+
+// InTrees says whether a process is in the scope's process trees.
+func (s *Sensor) InTrees(pid uint32) bool {
+	var v uint8
+	return s.objs.ScopeTrees.Lookup(pid, &v) == nil
+}
+
+// Losses is what the kernel side counted since Open, by type and reason.
+type Losses struct {
+	Count [event.NumTypes][bpf.NumLosses]uint64
+	// Recursion counts runs that the kernel skipped because the program was already running on the CPU (5.12 and later).
+	Recursion uint64
+}
+
+// Losses reads the loss ledger.
+func (s *Sensor) Losses() (l Losses, err error) {
+	perCPU := make([][bpf.NumLosses]uint64, s.cpus)
+	for typ := range uint32(event.NumTypes) {
+		if err := s.objs.Losses.Lookup(typ, &perCPU); err != nil {
+			return l, fmt.Errorf("read the loss ledger: %w", err)
+		}
+		for _, c := range perCPU {
+			for why, n := range c {
+				l.Count[typ][why] += n
+			}
+		}
+	}
+	for _, p := range []*ebpf.Program{s.objs.PicketFork, s.objs.PicketExec, s.objs.PicketExit, s.objs.PicketSysEnter, s.objs.PicketSysExit} {
+		if st, err := p.Stats(); err == nil {
+			l.Recursion += st.RecursionMisses
+		}
+	}
+	return l, nil
+}
+
+// Size returns the bytes of the ring buffer, and how many of them are in use.
+func (s *Sensor) Size() (size, used int) { return s.reader.BufferSize(), s.reader.AvailableBytes() }
