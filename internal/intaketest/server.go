@@ -99,6 +99,8 @@ type Server struct {
 	changed  chan struct{} // closed and replaced whenever a request has been answered
 	http     *http.Server
 	served   chan struct{} // closed when http has ended
+	stop     chan struct{} // closed by Down: ends delays
+	handlers sync.WaitGroup
 	logs     []Log
 	requests []Request
 	faults   []Fault
@@ -133,12 +135,14 @@ func (s *Server) URL() string {
 // Down closes the port and all connections. It does nothing if the server is down.
 func (s *Server) Down() {
 	s.mu.Lock()
-	server, served := s.http, s.served
+	server, served, stop := s.http, s.served, s.stop
 	s.http = nil
 	s.mu.Unlock()
 	if server != nil {
+		close(stop)
 		_ = server.Close()
 		<-served
+		s.handlers.Wait()
 	}
 }
 
@@ -156,7 +160,7 @@ func (s *Server) Up() {
 	}
 	s.addr = listener.Addr().String()
 	s.http = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
-	s.served = make(chan struct{})
+	s.served, s.stop = make(chan struct{}), make(chan struct{})
 	go func(server *http.Server, served chan struct{}) {
 		defer close(served)
 		_ = server.Serve(listener) // ends with Close
@@ -257,6 +261,17 @@ func (s *Server) wait(timeout time.Duration, cond func() bool) {
 	}
 }
 
+// begin counts a handler in, unless the server is going down.
+func (s *Server) begin() (stop chan struct{}, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.http == nil {
+		return nil, false
+	}
+	s.handlers.Add(1)
+	return s.stop, true
+}
+
 func (s *Server) nextFault() Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -273,6 +288,11 @@ func (s *Server) nextFault() Fault {
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	stop, ok := s.begin()
+	if !ok {
+		panic(http.ErrAbortHandler)
+	}
+	defer s.handlers.Done()
 	fault := s.nextFault()
 	if fault.Delay > 0 {
 		timer := time.NewTimer(fault.Delay)
@@ -280,6 +300,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-timer.C:
 		case <-r.Context().Done():
+		case <-stop:
 		}
 	}
 	request := Request{
