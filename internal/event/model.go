@@ -49,6 +49,9 @@ type Event struct {
 
 	// Connect is a member of Datadog's newer schema. It is written only in the extended form.
 	Connect *ConnectEvent `json:"-"`
+
+	// flat holds the fields of a flat event that have no place above; nil for every other event.
+	flat *flatValues
 }
 
 // Facts are what rules and backends need and the schema has no place for. They travel as attributes of the log record.
@@ -149,6 +152,8 @@ type File struct {
 	PackageVersion      string   `json:"package_version,omitempty"`
 	Hashes              []string `json:"hashes,omitempty"` // "algorithm:hex"
 	HashState           string   `json:"hash_state,omitempty"`
+
+	flat *flatValues // as Event.flat
 }
 
 // FileEvent is the file that an event is about.
@@ -268,6 +273,10 @@ type Process struct {
 
 	// cache holds derived forms: JSON pieces, args_flags and the like. It is filled on first use.
 	cache atomic.Pointer[processCache]
+	// derived holds what rules read and Args and Envs imply. It is filled on first use, so who reuses a Process resets it.
+	derived atomic.Pointer[derivedProcess]
+
+	flat *flatValues // as Event.flat
 }
 
 // The values of Process.Source.
