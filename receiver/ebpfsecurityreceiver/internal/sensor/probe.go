@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 
 	"github.com/picketsec/picket/bpf"
@@ -35,6 +36,11 @@ func Probe() error {
 	if _, err := os.Stat(btfPath); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %s has no BTF (%s is missing): a kernel of 5.10 or later built with CONFIG_DEBUG_INFO_BTF=y is needed, "+
 			"as the distributions' are; in a container /sys must be mounted", ErrUnsupported, kernelName(), btfPath)
+	}
+	// Before 5.11 BPF memory counts against RLIMIT_MEMLOCK; later kernels need nothing, and then nothing is done.
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return fmt.Errorf("%w: raise RLIMIT_MEMLOCK, which %s needs for BPF (CAP_SYS_RESOURCE, or LimitMEMLOCK=infinity): %v",
+			ErrPrivilege, kernelName(), err)
 	}
 	var objs bpf.ProbeObjects
 	err := bpf.LoadProbeObjects(&objs, nil)

@@ -6,19 +6,222 @@
 package sensor
 
 import (
+	"errors"
+	"fmt"
+	"net"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/picketsec/picket/bpf"
+	"github.com/picketsec/picket/internal/event"
 )
 
-func TestSmoke(t *testing.T) {
-	s, err := Open(&Options{Types: 1<<14 - 2, RingSize: 1 << 20, Scope: Scope{Trees: []uint32{uint32(os.Getpid())}}})
-	if err != nil {
-		t.Fatal(err.Error()[max(0, len(err.Error())-6000):])
+// kernelLargefile is O_LARGEFILE as the kernel of amd64 has it; in Go's unix package it is 0 there.
+const kernelLargefile = 0o100000
+
+const actorEnv = "PICKET_TEST_ACTOR"
+
+// TestMain turns the test binary into the watched process: the sensor leaves out its own process.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(actorEnv); dir != "" {
+		if err := act(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(7)
 	}
+	os.Exit(m.Run())
+}
+
+// act does each kind of operation once, by the syscalls themselves.
+func act(dir string) error {
+	var errs []error
+	check := func(what string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", what, err))
+		}
+	}
+	check("chdir", unix.Chdir(dir))
+	fd, err := unix.Open("a", unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	check("open", err)
+	check("fchmod", unix.Fchmod(fd, 0o640))
+	check("fchown", unix.Fchown(fd, 12, 34))
+	check("mkdir", unix.Mkdir(filepath.Join(dir, "d"), 0o755))
+	check("rename", unix.Renameat(unix.AT_FDCWD, "a", unix.AT_FDCWD, "d/../d/b"))
+	check("link", unix.Linkat(unix.AT_FDCWD, "d/b", unix.AT_FDCWD, "c", 0))
+	check("chmod", unix.Fchmodat(unix.AT_FDCWD, "c", 0o4755, 0))
+	check("chown", unix.Lchown("c", 56, 78))
+	check("truncate", unix.Truncate("c", 0))
+	check("unlink", unix.Unlink("c"))
+	check("unlinkat", unix.Unlinkat(unix.AT_FDCWD, "d/b", 0))
+	check("rmdir", unix.Unlinkat(unix.AT_FDCWD, "d", unix.AT_REMOVEDIR))
+	if _, err := unix.Open("missing", unix.O_RDONLY, 0); !errors.Is(err, unix.ENOENT) {
+		check("open of what is missing", fmt.Errorf("want ENOENT, got %v", err))
+	}
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	check("socket", err)
+	check("bind", unix.Bind(s, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	check("connect", unix.Connect(s, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: 9}))
+	if os.Getuid() == 0 {
+		check("setresuid", unix.Setresuid(65534, 65534, 65534))
+		if _, err := unix.Open(filepath.Join(dir, "a2"), unix.O_CREAT|unix.O_WRONLY, 0o644); !errors.Is(err, unix.EACCES) {
+			check("open as nobody", fmt.Errorf("want EACCES, got %v", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// names joins the names of a walk, which are leaf first.
+func names(s Segment) string {
+	parts := strings.Split(strings.TrimSuffix(string(s.Data), "\x00"), "\x00")
+	var b strings.Builder
+	for i := len(parts) - 1; i >= 0; i-- {
+		b.WriteString("/" + parts[i])
+	}
+	return b.String()
+}
+
+type seen struct {
+	typ                   event.Type
+	retval                int64
+	path, str, str2, base string
+	flags, mode, uid, gid uint32
+	fileMode, fileUID     uint32
+	addr                  string
+}
+
+// TestSmoke loads every program, attaches them, and looks at the records of one process that does everything once. It is
+// what runs in guests of other kernels, too.
+func TestSmoke(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to load BPF programs")
+	}
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	require.NoError(t, err)
+	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
+	require.NoError(t, os.Chmod(dir, 0o755))
+	s, err := Open(&Options{Types: 1<<event.NumTypes - 2, RingSize: 1 << 20, Scope: Scope{Trees: []uint32{uint32(os.Getpid())}}})
+	require.NoError(t, err)
 	defer s.Close()
-	n := 0
-	require.NoError(t, s.Snapshot(func(r *Record, err error) { require.NoError(t, err); n++ }))
-	t.Log(n, "processes")
+
+	self, others := 0, 0
+	require.NoError(t, s.Snapshot(func(r *Record, err error) {
+		require.NoError(t, err)
+		if r.Pid == uint32(os.Getpid()) {
+			self++
+			require.Equal(t, bpf.InScope|bpf.Snapshot, r.Flags)
+			require.Equal(t, uint32(os.Getppid()), r.Exec().Ppid)
+			exe, err := os.Readlink("/proc/self/exe")
+			require.NoError(t, err)
+			require.Equal(t, exe, names(r.Segments[bpf.SegPath]))
+			return
+		}
+		others++
+		require.Zero(t, r.Flags&bpf.InScope, "a process outside of the tree")
+	}))
+	require.Equal(t, 1, self)
+	require.Positive(t, others)
+
+	exe, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(exe, "-test.run", "none", "--secret")
+	cmd.Env = []string{actorEnv + "=" + dir, "LANG=C"}
+	cmd.Stderr = os.Stderr
+	require.NoError(t, cmd.Start())
+	pid := uint32(cmd.Process.Pid)
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit)
+	require.Equal(t, 7, exit.ExitCode(), "the actor failed")
+
+	var got []seen
+	done := false
+	for deadline := time.Now().Add(60 * time.Second); !done && time.Now().Before(deadline); {
+		_, err := s.Drain(5*time.Millisecond, func(r *Record, err error) {
+			require.NoError(t, err)
+			if r.Flags&bpf.InScope == 0 || (r.Pid != pid && r.Type != uint8(event.TypeFork)) {
+				return
+			}
+			e := seen{typ: event.Type(r.Type), retval: r.Retval, path: names(r.Segments[bpf.SegPath])}
+			switch e.typ {
+			case event.TypeExec:
+				require.Equal(t, strings.Join(append([]string{exe}, cmd.Args[1:]...), "\x00")+"\x00", string(r.Segments[bpf.SegArgs].Data))
+				require.Equal(t, strings.Join(cmd.Env, "\x00")+"\x00", string(r.Segments[bpf.SegEnvs].Data))
+				require.NotEqual(t, r.Id, r.Exec().PrevId)
+				require.Equal(t, uint32(os.Getpid()), r.Exec().Ppid)
+				require.Equal(t, uint32(unix.S_IFREG), r.Exec().Exe.Mode&unix.S_IFMT)
+			case event.TypeFork:
+				if r.Fork().ChildPid != pid {
+					return
+				}
+				require.NotZero(t, r.Fork().ChildId)
+			case event.TypeExit:
+				require.Equal(t, uint32(7<<8), r.Exit().Code)
+				done = true
+			case event.TypeConnect, event.TypeBind:
+				n := r.Net()
+				require.Equal(t, uint16(unix.AF_INET), n.Family)
+				require.Equal(t, uint16(unix.IPPROTO_UDP), n.Protocol)
+				e.addr = net.IP(n.Saddr[:4]).String() + ">" + net.IP(n.Daddr[:4]).String()
+				require.NotZero(t, n.Sport)
+			default:
+				op := r.FileOp()
+				e.str, e.str2, e.base = string(r.Segments[bpf.SegString].Data), string(r.Segments[bpf.SegString2].Data), names(r.Segments[bpf.SegBase])
+				e.flags, e.mode, e.uid, e.gid = op.Flags, op.Mode, op.Uid, op.Gid
+				e.fileMode, e.fileUID = op.File.Mode, op.File.Uid
+			}
+			if e.typ == event.TypeOpen {
+				if !strings.Contains(e.path+e.str, dir) && e.str != "c" {
+					return // what the Go runtime opens
+				}
+				e.retval = min(e.retval, 0)                    // which descriptor is of no interest
+				e.flags &^= unix.O_LARGEFILE | kernelLargefile // comes from the runtime
+			}
+			got = append(got, e)
+		})
+		require.NoError(t, err)
+	}
+	require.True(t, done, "no exit within a minute")
+
+	want := []seen{
+		{typ: event.TypeFork, path: "/"},
+		{typ: event.TypeExec, path: exe},
+		{typ: event.TypeOpen, path: dir + "/a", flags: unix.O_CREAT | unix.O_RDWR | unix.O_CLOEXEC, mode: 0o600, fileMode: unix.S_IFREG | 0o600},
+		{typ: event.TypeChmod, path: dir + "/a", mode: 0o640, fileMode: unix.S_IFREG | 0o640},
+		{typ: event.TypeChown, path: dir + "/a", uid: 12, gid: 34, fileMode: unix.S_IFREG | 0o640, fileUID: 12},
+		{typ: event.TypeMkdir, str: dir + "/d", mode: 0o755},
+		{typ: event.TypeRename, str: "a", str2: "d/../d/b", base: dir},
+		{typ: event.TypeLink, str: "d/b", str2: "c", base: dir},
+		{typ: event.TypeChmod, str: "c", base: dir, mode: 0o4755},
+		// lchown(2) on amd64, fchownat with the flag on arm64: they say the same
+		{typ: event.TypeChown, str: "c", base: dir, uid: 56, gid: 78, flags: unix.AT_SYMLINK_NOFOLLOW},
+		{typ: event.TypeOpen, str: "c", base: dir, flags: unix.O_WRONLY | unix.O_TRUNC},
+		{typ: event.TypeUnlink, str: "c", base: dir},
+		{typ: event.TypeUnlink, str: "d/b", base: dir},
+		{typ: event.TypeRmdir, str: "d", base: dir, flags: unix.AT_REMOVEDIR},
+		{typ: event.TypeBind, path: "/", addr: "127.0.0.1>0.0.0.0"},
+		{typ: event.TypeConnect, path: "/", addr: "127.0.0.1>127.0.0.1"},
+		{typ: event.TypeOpen, str: dir + "/a2", retval: -int64(unix.EACCES), flags: unix.O_CREAT | unix.O_WRONLY, mode: 0o644},
+		{typ: event.TypeExit, path: "/"},
+	}
+	for i := range want {
+		if want[i].path == "" {
+			want[i].path = "/"
+		}
+		if want[i].base == "" && want[i].typ != event.TypeFork && want[i].typ != event.TypeExec && want[i].typ != event.TypeExit && want[i].addr == "" {
+			want[i].base = "/"
+		}
+	}
+	require.Equal(t, want, got)
+
+	losses, err := s.Losses()
+	require.NoError(t, err)
+	require.Equal(t, Losses{}, losses)
 }
