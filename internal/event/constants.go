@@ -77,6 +77,16 @@ var (
 		"SSL_2_0": 0x0200, "SSL_3_0": 0x0300, "TLS_1_0": 0x0301, "TLS_1_1": 0x0302, "TLS_1_2": 0x0303, "TLS_1_3": 0x0304,
 	}
 
+	// executableProperties are the values of exec.file.metadata.
+	executableProperties = map[string]int64{
+		"UNKNOWN_ABI": 0, "BIT32": 1, "BIT64": 2,
+		"UNKNOWN_ARCHITECTURE": 0, "X86": 1, "X86_64": 2, "ARM": 3, "ARM64": 4,
+		"NONE": 0, "GZIP": 1, "ZIP": 2, "ZSTD": 3, "BZIP2": 5, "XZ": 6,
+		"EMPTY": 0, "SHELL_SCRIPT": 1, "TEXT": 2, "COMPRESSED": 3, "ENCRYPTED": 4, "BINARY": 5,
+		"LINUX_EXECUTABLE": 6, "WINDOWS_EXECUTABLE": 7, "MACOS_EXECUTABLE": 8, "FILE_LESS": 9,
+		"STATIC": 1, "DYNAMIC": 2,
+	}
+
 	otherConstants = map[string]int64{
 		"EGRESS": 1, "INGRESS": 2,
 		"SYSCTL_READ": 1, "SYSCTL_WRITE": 2,
@@ -91,7 +101,7 @@ func buildConstants() map[string]Constant {
 		bpfProgramTypes, bpfAttachTypes, ptraceRequests, protections, mapFlags, vmFlags, signals, pipeBufFlags,
 		addressFamilies, dnsTypes, dnsClasses, dnsResponses, l3Protocols, l4Protocols, icmpTypes, exitCauses,
 		tlsVersions, socketLevels, socketOptions, socketTypes, ipOptions, ipv6Options, tcpOptions, resourceLimits,
-		prctlOptions, namespaceFlags, otherConstants,
+		prctlOptions, namespaceFlags, executableProperties, otherConstants,
 	} {
 		for name, v := range group {
 			m[name] = Constant{Kind: KindInt, Int: v}

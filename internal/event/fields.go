@@ -367,6 +367,11 @@ func buildFields() fields {
 	addProcess(fs, "process.parent.", TypeAny, NeedParent, parent, createParent)
 	addAncestors(fs)
 	add(fs, object[Event]{get: self, create: self, flat: flatOfEvent}, commonRows)
+	add(fs, object[File]{
+		prefix: "exec.file.metadata.", event: TypeExec, flat: flatOfFile,
+		get:    func(e *Event) *File { return executable(actor(e)) },
+		create: func(e *Event) *File { return createExecutable(createActor(e)) },
+	}, metadataRows)
 
 	// container.* and cgroup.* of the event are those of the acting process.
 	for name, f := range fs {
@@ -391,7 +396,7 @@ func buildFields() fields {
 		}, fileRows, names...)
 	}
 	destination(TypeOpen, "mode")
-	destination(TypeMkdir, "mode")
+	destination(TypeMkdir, "mode", "rights")
 	destination(TypeChmod, "mode", "rights")
 	destination(TypeChown, "uid", "user", "gid", "group")
 	destination(TypeRename)

@@ -262,6 +262,12 @@ var fileRows = []row[File]{
 	},
 }
 
+// metadataRows say what is in an executable.
+var metadataRows = []row[File]{
+	noFileInt("size"), noFileInt("type"), noFileBool("is_executable"), noFileInt("architecture"), noFileInt("abi"),
+	noFileBool("is_upx_packed"), noFileInt("compression"), noFileBool("is_garble_obfuscated"),
+}
+
 // extension is the part of the file's name from its last dot on, with the dot.
 func extension(f *File) string {
 	if v := f.flat.get("extension"); v != nil {

@@ -13,7 +13,7 @@ import (
 
 // opError is reported for an operator that the operands' type does not have.
 func (c *compiler) opError(pos Pos, op, typ string) *Error {
-	return c.errorf(pos, ReasonOperator, "unknown operator: %s is not defined for %s", op, typ)
+	return compileError(pos, ReasonOperator, "unknown operator: %s is not defined for %s", op, typ)
 }
 
 // compare compiles a scalar comparison.
@@ -169,7 +169,7 @@ func (c *compiler) compareStrings(n *compareNode, l, r *operand) (operand, *Erro
 	switch n.op {
 	case "=~", "!~":
 		if !r.static {
-			return operand{}, c.errorf(r.pos, ReasonPattern, "non-static pattern: the right side of %s has to be a string, pattern or regexp literal", n.op)
+			return operand{}, compileError(r.pos, ReasonPattern, "non-static pattern: the right side of %s has to be a string, pattern or regexp literal", n.op)
 		}
 		if lit := r.literals[0]; lit.kind == scalarString {
 			p := *r

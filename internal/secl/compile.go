@@ -139,7 +139,7 @@ func CheckMacro(id string, env *Env) error {
 		return m.err
 	}
 	c := newCompiler(env)
-	c.active[id] = true
+	c.active[id], c.inside = true, []string{id}
 	if _, err := c.compile(m.node); err != nil {
 		return err
 	}
@@ -151,7 +151,6 @@ type compiler struct {
 	env    *Env
 	active map[string]bool // macros that are being expanded
 	inside []string        // the same, outermost first
-	use    Pos             // where the outermost of them is used
 	nodes  int
 
 	p         *Program
@@ -173,10 +172,10 @@ func compileNode(n node, env *Env) (*Program, *operand, *Error) {
 	return c.p, &o, nil
 }
 
-// compile compiles a node and places errors of macros where the macro is used.
+// compile compiles a node.
 func (c *compiler) compile(n node) (operand, *Error) {
 	if c.nodes++; c.nodes > MaxNodes {
-		return operand{}, compileError(c.place(n.at()), ReasonLimit, "the expression has more than %d operands, with its macros", MaxNodes)
+		return operand{}, compileError(n.at(), ReasonLimit, "the expression has more than %d operands, with its macros", MaxNodes)
 	}
 	switch n := n.(type) {
 	case *logicalNode:
@@ -211,23 +210,11 @@ func (c *compiler) compile(n node) (operand, *Error) {
 	panic(fmt.Sprintf("secl: node %T", n)) // a bug: the parser makes no other
 }
 
-// place is where an error at pos is reported: within a macro, where the macro is used.
-func (c *compiler) place(pos Pos) Pos {
-	if len(c.inside) > 0 {
-		return c.use
-	}
-	return pos
-}
-
-func (c *compiler) errorf(pos Pos, reason, format string, args ...any) *Error {
-	return compileError(pos, reason, format, args...)
-}
-
 // expand compiles a macro in place of its name.
 func (c *compiler) expand(n *identNode, m *macro) (operand, *Error) {
 	if c.active[m.ID] {
 		chain := append(slices.Clone(c.inside), m.ID)
-		return operand{}, c.errorf(n.pos, ReasonMacro, "macro %q refers to itself: %s", m.ID, strings.Join(chain, " → "))
+		return operand{}, compileError(n.pos, ReasonMacro, "macro %q refers to itself: %s", m.ID, strings.Join(chain, " → "))
 	}
 	var o operand
 	err := m.err
@@ -240,7 +227,7 @@ func (c *compiler) expand(n *identNode, m *macro) (operand, *Error) {
 	}
 	if err != nil {
 		return operand{}, &Error{
-			Kind: KindCompile, Reason: cmpReason(err.Reason), Line: n.pos.Line, Column: n.pos.Column, Hint: err.Hint,
+			Kind: err.Kind, Reason: macroReason(err.Reason), Line: n.pos.Line, Column: n.pos.Column, Hint: err.Hint,
 			Message: fmt.Sprintf("in macro %q at %d:%d: %s", m.ID, err.Line, err.Column, err.Message),
 		}
 	}
@@ -256,7 +243,8 @@ func (c *compiler) expand(n *identNode, m *macro) (operand, *Error) {
 	return o, nil
 }
 
-func cmpReason(reason string) string {
+// macroReason is the reason of an error within a macro: a macro that does not parse has none of its own.
+func macroReason(reason string) string {
 	if reason == "" {
 		return ReasonMacro
 	}
@@ -312,7 +300,7 @@ func (c *compiler) field(pos Pos, name string) (operand, *Error) {
 	if open := strings.IndexByte(name, '['); open >= 0 {
 		end := strings.IndexByte(name[open:], ']')
 		if end < 0 {
-			return operand{}, c.errorf(pos, ReasonFieldNotFound, "field %q not found", full)
+			return operand{}, compileError(pos, ReasonFieldNotFound, "field %q not found", full)
 		}
 		ix := parseIndex(name[open+1 : open+end])
 		base, rest := name[:open], name[open+end+1:]
@@ -321,7 +309,7 @@ func (c *compiler) field(pos Pos, name string) (operand, *Error) {
 		} else {
 			member, name = &ix, base
 			if rest != "" {
-				return operand{}, c.errorf(pos, ReasonIterator, "%q: %q is no iterator, its elements have no fields", full, base)
+				return operand{}, compileError(pos, ReasonIterator, "%q: %q is no iterator, its elements have no fields", full, base)
 			}
 		}
 		if element != nil {
@@ -344,7 +332,7 @@ func (c *compiler) field(pos Pos, name string) (operand, *Error) {
 	}
 	switch {
 	case f.Iterator == "" && element != nil:
-		return operand{}, c.errorf(pos, ReasonIterator, "%q: %q is no field of an element", full, f.Name)
+		return operand{}, compileError(pos, ReasonIterator, "%q: %q is no field of an element", full, f.Name)
 	case f.Iterator == "":
 		readField(&o, f)
 	case element == nil:
@@ -366,12 +354,12 @@ func (c *compiler) field(pos Pos, name string) (operand, *Error) {
 func (c *compiler) indexed(o operand, name string, ix *index) (operand, *Error) {
 	switch {
 	case !o.array:
-		return operand{}, c.errorf(o.pos, ReasonIterator, "%q: only iterators and arrays have an index", name)
+		return operand{}, compileError(o.pos, ReasonIterator, "%q: only iterators and arrays have an index", name)
 	case ix.n < 0:
-		return operand{}, c.errorf(o.pos, ReasonIterator, "%q: the index of an array is a number", name)
+		return operand{}, compileError(o.pos, ReasonIterator, "%q: the index of an array is a number", name)
 	}
 	if o.list == nil {
-		return operand{}, c.errorf(o.pos, ReasonIterator, "%q: an array over an iterator has no index", name)
+		return operand{}, compileError(o.pos, ReasonIterator, "%q: an array over an iterator has no index", name)
 	}
 	list, n := o.list, ix.n
 	return operand{pos: o.pos, kind: o.kind, weight: o.weight, options: o.options, name: o.name, s: func(c *Context) string {
@@ -394,12 +382,12 @@ func (c *compiler) element(pos Pos, ix *index) (func(*Context) *event.Process, *
 		}, nil
 	}
 	if ix.text == "" || !isIteratorName(ix.text) {
-		return nil, c.errorf(pos, ReasonIterator, "iterator variable %q is not allowed: use a letter, such as [A]", ix.text)
+		return nil, compileError(pos, ReasonIterator, "iterator variable %q is not allowed: use a letter, such as [A]", ix.text)
 	}
 	n, ok := c.iterators[ix.text]
 	if !ok {
 		if n = len(c.iterators); n == MaxIterators {
-			return nil, c.errorf(pos, ReasonLimit, "more than %d iterator variables", MaxIterators)
+			return nil, compileError(pos, ReasonLimit, "more than %d iterator variables", MaxIterators)
 		}
 		c.iterators[ix.text] = n
 	}
@@ -415,7 +403,7 @@ func isIteratorName(s string) bool {
 func (c *compiler) read(pos Pos, f *event.Field) *Error {
 	if f.Event != event.TypeAny {
 		if c.p.eventType != event.TypeAny && c.p.eventType != f.Event {
-			return c.errorf(pos, ReasonMultipleEvents, "rule with multiple events is not supported: %s and %s", c.p.eventType, f.Event)
+			return compileError(pos, ReasonMultipleEvents, "rule with multiple events is not supported: %s and %s", c.p.eventType, f.Event)
 		}
 		c.p.eventType = f.Event
 	}
@@ -431,9 +419,9 @@ func (c *compiler) read(pos Pos, f *event.Field) *Error {
 func (c *compiler) noField(pos Pos, full, name string) *Error {
 	root, _, _ := strings.Cut(name, ".")
 	if event.IsUnproduced(root) && strings.Contains(name, ".") {
-		return c.errorf(pos, ReasonUnsupportedType, "field %q is of event type %s, which Picket does not produce yet", full, root)
+		return compileError(pos, ReasonUnsupportedType, "field %q is of event type %s, which Picket does not produce yet", full, root)
 	}
-	err := c.errorf(pos, ReasonFieldNotFound, "field %q not found", full)
+	err := compileError(pos, ReasonFieldNotFound, "field %q not found", full)
 	if near := nearest(name, c.names); near != "" {
 		err.Hint = fmt.Sprintf("did you mean %q?", near)
 	}
@@ -538,7 +526,7 @@ func (c *compiler) typeError(o *operand, expected string) *Error {
 	if what == "" {
 		what = "this"
 	}
-	return c.errorf(o.pos, ReasonType, "%s is of type %s, expected %s", what, o.typeName(), expected)
+	return compileError(o.pos, ReasonType, "%s is of type %s, expected %s", what, o.typeName(), expected)
 }
 
 func (c *compiler) unary(n *unaryNode) (operand, *Error) {
@@ -609,7 +597,7 @@ func (c *compiler) arith(n *arithNode) (operand, *Error) {
 func (c *compiler) array(n *arrayNode) (operand, *Error) {
 	o := operand{pos: n.pos, array: true, static: true}
 	if c.nodes += len(n.members); c.nodes > MaxNodes {
-		return operand{}, c.errorf(n.pos, ReasonLimit, "the expression has more than %d operands, with its macros", MaxNodes)
+		return operand{}, compileError(n.pos, ReasonLimit, "the expression has more than %d operands, with its macros", MaxNodes)
 	}
 	var bools []bool
 	var ints []int64
@@ -630,7 +618,7 @@ func (c *compiler) array(n *arrayNode) (operand, *Error) {
 		case *identNode:
 			k, ok := event.Constants[m.name]
 			if !ok || k.Strings != nil {
-				err := c.errorf(m.pos, ReasonType, "%q is no constant: an array holds strings, integers, constants or IP addresses", m.name)
+				err := compileError(m.pos, ReasonType, "%q is no constant: an array holds strings, integers, constants or IP addresses", m.name)
 				if near := nearest(m.name, maps.Keys(event.Constants)); near != "" {
 					err.Hint = fmt.Sprintf("did you mean %q?", near)
 				}
@@ -643,7 +631,7 @@ func (c *compiler) array(n *arrayNode) (operand, *Error) {
 			}
 		}
 		if o.kind != 0 && kind != o.kind {
-			return operand{}, c.errorf(m.at(), ReasonType, "this is of type %s in an array of type %s", kind, o.kind)
+			return operand{}, compileError(m.at(), ReasonType, "this is of type %s in an array of type %s", kind, o.kind)
 		}
 		o.kind = kind
 	}

@@ -133,7 +133,7 @@ func (c *compiler) length(x operand) (operand, *Error) {
 		get := x.s
 		o.i = func(c *Context) int64 { return int64(len(get(c))) }
 	default:
-		return operand{}, c.errorf(x.pos, ReasonType, "a value of type %s has no length", x.typeName())
+		return operand{}, compileError(x.pos, ReasonType, "a value of type %s has no length", x.typeName())
 	}
 	return o, nil
 }
@@ -159,26 +159,26 @@ const (
 // variable compiles ${name}, also with .length.
 func (c *compiler) variable(pos Pos, name string) (operand, *Error) {
 	o := operand{pos: pos, weight: 10, name: fmt.Sprintf("variable %q", name)}
-	switch name {
-	case variablePID:
-		f, _ := event.LookupField(variablePID)
-		if err := c.read(pos, f); err != nil {
-			return operand{}, err
-		}
-		o.kind = f.Kind
-		readField(&o, f)
-		return o, nil
-	case variableUUID:
-		o.kind = event.KindString
-		o.s = func(*Context) string { return newUUID() }
-		return o, nil
-	}
 	var variables *Variables
 	if c.env != nil {
 		variables = c.env.Variables
 	}
 	v, ok := variables.Lookup(name)
 	if !ok {
+		switch name {
+		case variablePID:
+			f, _ := event.LookupField(variablePID)
+			if err := c.read(pos, f); err != nil {
+				return operand{}, err
+			}
+			o.kind = f.Kind
+			readField(&o, f)
+			return o, nil
+		case variableUUID:
+			o.kind = event.KindString
+			o.s = func(*Context) string { return newUUID() }
+			return o, nil
+		}
 		if base, cut := strings.CutSuffix(name, lengthSuffix); cut {
 			if _, ok := variables.Lookup(base); ok {
 				x, err := c.variable(pos, base)
@@ -188,7 +188,7 @@ func (c *compiler) variable(pos Pos, name string) (operand, *Error) {
 				return c.length(x)
 			}
 		}
-		err := c.errorf(pos, ReasonVariable, "variable %q is not declared: no rule sets it", name)
+		err := compileError(pos, ReasonVariable, "variable %q is not declared: no rule sets it", name)
 		if near := nearest(name, func(yield func(string) bool) {
 			for _, v := range variables.All() {
 				if !yield(v.Ref()) {
@@ -287,7 +287,7 @@ func (c *compiler) str(n *stringNode) (operand, *Error) {
 	o := operand{pos: n.pos, kind: event.KindString, static: true, literals: []*stringNode{n}, s: constString(n.text)}
 	if n.kind == regexpString {
 		if _, err := compileRegexp(n.text); err != nil {
-			return operand{}, c.errorf(n.pos, ReasonPattern, "%v", err)
+			return operand{}, compileError(n.pos, ReasonPattern, "%v", err)
 		}
 	}
 	if n.kind != scalarString || !strings.Contains(n.text, "${") && !strings.Contains(n.text, "%{") {
@@ -360,7 +360,7 @@ func reference(s string) (name string, length int) {
 func (c *compiler) appender(x *operand) (func(*Context), *Error) {
 	switch {
 	case x.kind == event.KindBool:
-		return nil, c.errorf(x.pos, ReasonType, "%s is a bool, which has no text", x.name)
+		return nil, compileError(x.pos, ReasonType, "%s is a bool, which has no text", x.name)
 	case x.array:
 		return appendMembers(x), nil
 	case x.kind == event.KindInt:

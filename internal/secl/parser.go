@@ -96,7 +96,7 @@ func (p *parser) unexpected(expected string) *Error {
 	switch {
 	case t.kind == tokenInt && (t.raw[0] == '-' || t.raw[0] == '+') && p.n > 0:
 		e.Hint = "a sign right before digits belongs to the number: write " + t.raw[:1] + " " + t.raw[1:]
-	case t.kind == tokenPattern && p.n > 0 && (p.tokens[p.n-1].text == "=" || p.tokens[p.n-1].text == "!"):
+	case t.kind == tokenPunct && (t.text == "=" || t.text == "!") && p.peekAt(1).kind == tokenPattern:
 		e.Hint = `~"…" is a pattern: put a space between the operator and the string`
 	case t.kind == tokenPunct && t.text == "'":
 		e.Hint = `strings are written with double quotes`
