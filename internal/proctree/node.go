@@ -1,0 +1,307 @@
+// Copyright The Picket Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package proctree
+
+import "github.com/picketsec/picket/internal/event"
+
+// The ranks of what is known of an image: what comes from a lower one never replaces what comes from a higher one.
+const (
+	rankUnknown uint8 = iota
+	rankFallback
+	rankSnapshot
+	rankEvent
+)
+
+// maxAlts is how many other forms of a process (other threads' names and credentials) are kept.
+const maxAlts = 4
+
+// node is one process image.
+type node struct {
+	id, prevID uint64
+	wantsID    uint64 // id of the parent that it waits for
+	pid        uint32
+
+	rank      uint8
+	forked    bool // no exec yet
+	execChild bool
+	inScope   bool
+	gone      bool // exited, or replaced by an exec
+	removed   bool
+	touched   bool // an event was about it
+
+	proc *event.Process // as the lineage of descendants shows it
+	key  key            // what proc was made of
+	alts []variant      // the last forms beside proc
+	next int            // the one of alts that goes next
+
+	parent   *node
+	children int
+	depth    int // number of ancestors; a hint, as nodes that come late or leave are not accounted for
+	goneAt   event.Time
+
+	// chain is the lineage of the children: proc, then the ancestors. It is right if chainEpoch is the tree's.
+	chain      []*event.Process
+	chainEpoch uint64
+
+	in                 *list
+	before, after      *node // in the list
+	wantNext, wantPrev *node // among those that wait for the same parent
+}
+
+// variant is a form of a process.
+type variant struct {
+	key  key
+	proc *event.Process
+}
+
+// up returns the parent if it is still in the tree.
+func (n *node) up() *node {
+	if n.parent != nil && n.parent.removed {
+		n.parent = nil
+	}
+	return n.parent
+}
+
+func (n *node) dropLineage() { n.chain, n.chainEpoch = nil, 0 }
+
+// list is a queue of nodes from which every node can be taken out. A node is in one list at most.
+type list struct {
+	front, back *node
+	len         int
+}
+
+func (l *list) push(n *node) {
+	n.in, n.before, n.after = l, l.back, nil
+	if l.back != nil {
+		l.back.after = n
+	} else {
+		l.front = n
+	}
+	l.back = n
+	l.len++
+}
+
+func (l *list) remove(n *node) {
+	if n.before != nil {
+		n.before.after = n.after
+	} else {
+		l.front = n.after
+	}
+	if n.after != nil {
+		n.after.before = n.before
+	} else {
+		l.back = n.before
+	}
+	n.in, n.before, n.after = nil, nil, nil
+	l.len--
+}
+
+// insert adds a node that is alive and has no parent and no process yet.
+func (t *Tree) insert(id uint64, pid uint32) *node {
+	n := &node{id: id, pid: pid}
+	t.nodes[id] = n
+	t.live.push(n)
+	t.processes.Store(uint64(len(t.nodes)))
+	for w := t.wanted[id]; w != nil; {
+		next := w.wantNext
+		t.unwant(w)
+		t.link(w, n)
+		w = next
+	}
+	return n
+}
+
+// becomeCurrent makes n the image of its pid. If the image that the pid had is of the same process, by the start time,
+// known from the snapshot, neither n's predecessor nor seen in any event yet, then it is the later one: n is of before the
+// snapshot, whose events are still coming in.
+func (t *Tree) becomeCurrent(n *node, forkTime, now event.Time) {
+	cur := t.pids[n.pid]
+	if cur == n {
+		return
+	}
+	if cur != nil && cur.rank == rankSnapshot && !cur.touched && cur.id != n.prevID && forkTime != 0 && sameStart(cur.proc.ForkTime, forkTime) {
+		t.retire(n, now, true)
+		return
+	}
+	t.pids[n.pid] = n
+	if cur != nil && !cur.gone {
+		t.retire(cur, now, true) // replaced by an exec, or its exit was lost
+	}
+}
+
+// sameStart compares start times, which are on the wall clock and so move a little when it is adjusted. No pid comes
+// back within that time.
+func sameStart(a, b event.Time) bool {
+	const tolerance = 1_000_000
+	return a-b < tolerance && b-a < tolerance
+}
+
+// link makes p the parent of n.
+func (t *Tree) link(n, p *node) {
+	if n.up() == p || n == p {
+		return
+	}
+	if n.children > 0 { // late: ids that contradict each other must not make a circle
+		for a := p; a != nil; a = a.up() {
+			if a == n {
+				return
+			}
+		}
+		t.epoch++
+	}
+	t.unlink(n)
+	n.parent = p
+	p.children++
+	n.depth = p.depth + 1
+}
+
+// linkID makes the node with the id the parent of n, now or when it comes.
+func (t *Tree) linkID(n *node, id uint64) {
+	if id == 0 || id == n.id {
+		return
+	}
+	if p := t.nodes[id]; p != nil {
+		t.link(n, p)
+		return
+	}
+	if n.up() != nil {
+		return
+	}
+	t.unwant(n)
+	n.wantsID = id
+	if first := t.wanted[id]; first != nil {
+		n.wantNext, first.wantPrev = first, n
+	}
+	t.wanted[id] = n
+}
+
+// unwant ends n's waiting for its parent.
+func (t *Tree) unwant(n *node) {
+	if n.wantsID == 0 {
+		return
+	}
+	switch {
+	case n.wantPrev != nil:
+		n.wantPrev.wantNext = n.wantNext
+	case n.wantNext != nil:
+		t.wanted[n.wantsID] = n.wantNext
+	default:
+		delete(t.wanted, n.wantsID)
+	}
+	if n.wantNext != nil {
+		n.wantNext.wantPrev = n.wantPrev
+	}
+	n.wantsID, n.wantNext, n.wantPrev = 0, nil, nil
+}
+
+// unlink takes n from its parent, which may be free to go then.
+func (t *Tree) unlink(n *node) {
+	t.unwant(n)
+	p := n.up()
+	n.parent = nil
+	if p == nil {
+		return
+	}
+	p.children--
+	if p.children == 0 {
+		p.dropLineage()
+	}
+	t.release(p)
+}
+
+// retire marks n as gone: exited, or replaced by another image (then nobody but descendants asks for it any more).
+func (t *Tree) retire(n *node, now event.Time, replaced bool) {
+	if t.pids[n.pid] == n {
+		delete(t.pids, n.pid)
+	}
+	if n.gone {
+		return
+	}
+	n.gone, n.goneAt = true, now
+	n.alts = nil
+	t.live.remove(n)
+	if replaced && (n.children > 0 || n.forked) {
+		t.held.push(n)
+		t.gone.Store(uint64(t.exited.len + t.held.len))
+		t.release(n)
+		return
+	}
+	t.exited.push(n)
+	t.gone.Store(uint64(t.exited.len + t.held.len))
+}
+
+// release removes a node that is past its retention if nobody descends from it, and then its ancestors likewise.
+func (t *Tree) release(n *node) {
+	for n != nil && n.children == 0 && n.in == &t.held {
+		p := n.up()
+		t.drop(n)
+		n = p
+	}
+}
+
+// drop takes a node out of the tree.
+func (t *Tree) drop(n *node) {
+	t.unwant(n)
+	if p := n.up(); p != nil {
+		p.children--
+		if p.children == 0 {
+			p.dropLineage()
+		}
+		n.parent = nil
+	}
+	if n.in != nil {
+		n.in.remove(n)
+	}
+	if t.nodes[n.id] == n {
+		delete(t.nodes, n.id)
+	}
+	if t.pids[n.pid] == n {
+		delete(t.pids, n.pid)
+	}
+	if n.children > 0 {
+		t.epoch++ // the lineages of its descendants end below it now
+	}
+	// Descendants still point to it, so nothing may hang on it.
+	n.removed, n.gone = true, true
+	n.proc, n.alts = nil, nil
+	n.dropLineage()
+	t.processes.Store(uint64(len(t.nodes)))
+	t.gone.Store(uint64(t.exited.len + t.held.len))
+}
+
+// maxScan is how many exited processes are looked at for one without descendants before one with them has to go.
+const maxScan = 32
+
+// makeRoom evicts nodes until there is room for more.
+func (t *Tree) makeRoom(more int) {
+	for len(t.nodes)+more > t.cfg.MaxProcesses {
+		n := t.victim()
+		if n == nil {
+			return
+		}
+		p := n.up()
+		t.drop(n)
+		t.evicted.Add(1)
+		t.release(p)
+	}
+}
+
+// victim chooses what is missed least: an exited process without descendants, else the one that exited first, else the
+// process that is in the tree for longest.
+func (t *Tree) victim() *node {
+	n := t.exited.front
+	for i := 0; n != nil && i < maxScan; i++ {
+		if n.children == 0 {
+			return n
+		}
+		n = n.after
+	}
+	if t.held.front != nil {
+		return t.held.front
+	}
+	if t.exited.front != nil {
+		return t.exited.front
+	}
+	return t.live.front
+}

@@ -1,0 +1,367 @@
+// Copyright The Picket Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package proctree keeps the processes of the machine: who started whom, and what is known of each.
+//
+// A node is one process image. The kernel side gives a process a new 64-bit id at fork and at each exec, so ids never mean
+// two things, and lineage follows ids only. Pids just say which image is the current one.
+//
+// A Tree belongs to one goroutine, the one that drains the ring buffer; only Stats may be called from others.
+package proctree
+
+import (
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/picketsec/picket/internal/event"
+)
+
+const (
+	// DefaultMaxProcesses bounds the tree if Config does not.
+	DefaultMaxProcesses = 65536
+	// DefaultRetention is how long an exited process is kept for late events if Config does not say.
+	DefaultRetention = 10 * time.Second
+
+	minProcesses = 16 // one call may need several nodes at once
+
+	// MaxAncestors is the most that a lineage has: the nearest and the oldest half of a longer one.
+	MaxAncestors  = 2 * halfAncestors
+	halfAncestors = 100
+)
+
+// Actor is the process that did something, as the kernel side saw it at that moment. All ids are of the host's namespaces.
+type Actor struct {
+	ID                         uint64
+	PID, TID                   uint32
+	UID, GID, EUID, EGID       uint32
+	FSUID, FSGID               uint32
+	CapEffective, CapPermitted event.CapSet
+	AUID, SID, NetNS, MntNS    uint32
+	CgroupID                   uint64
+	Comm                       string // of the thread; the tree copies what it keeps
+}
+
+// Exec is the start of a program. The tree keeps its pointers and slices: the caller must not change them any more.
+type Exec struct {
+	Actor                     // after the exec
+	PrevID        uint64      // the process's id before the exec; 0 if unknown
+	PPID          uint32      // of the parent that the kernel has now: a reaper, if the one that forked is gone
+	ParentID      uint64      // id of that parent
+	Time          event.Time  // of the exec
+	ForkTime      event.Time  // start time of the process
+	Executable    *event.File // nil if unknown
+	Interpreter   *event.File // nil if Executable is no script
+	Argv0         string
+	Args          []string // without argv[0], scrubbed
+	ArgsTruncated bool
+	Envs          []string // filtered
+	EnvsTruncated bool
+	TTY           string
+	CgroupPath    string // empty if unknown
+	IsKworker     bool   // a kernel thread
+	InScope       bool
+	Source        string // of whom it is; the tree knows by the method that is called
+}
+
+// Fork is a new process.
+type Fork struct {
+	Parent             Actor
+	ChildID            uint64
+	ChildPID, ChildTID uint32
+	Time               event.Time // start time of the child
+	InScope            bool       // of the child
+	Kthread            bool       // the child is a kernel thread
+}
+
+// Exit is the end of a process.
+type Exit struct {
+	Actor
+	Time event.Time
+}
+
+// Config says how large a Tree may get and where it looks up what the kernel side does not know.
+type Config struct {
+	MaxProcesses int           // images, running and exited; DefaultMaxProcesses if 0
+	Retention    time.Duration // DefaultRetention if 0
+
+	// Users names user and group ids as the process's mount namespace has them. May be nil.
+	Users interface {
+		User(mntns, pid, uid uint32) string
+		Group(mntns, pid, gid uint32) string
+	}
+	// Containers tells the container of a cgroup; nil if it is none. May be nil.
+	Containers interface {
+		Lookup(cgroupPath string, cgroupID uint64) *event.ContainerContext
+	}
+	// CgroupPath reads the cgroup of a process that moved to another one. May be nil.
+	CgroupPath func(pid uint32) string
+	// Fallback reads a process from /proc of which no fork, exec or snapshot was seen. If it knows the process id, it sets
+	// Exec.ID, and a result for another id (the pid was taken over) is not used. It sets InScope if the process is. May be nil.
+	Fallback func(pid uint32) (Exec, bool)
+}
+
+// Stats are the tree's counters.
+type Stats struct {
+	Processes uint64 // images in the tree, Exited included
+	Exited    uint64 // of them: exited or replaced by an exec, and kept for their descendants or late events
+	Evicted   uint64 // thrown out because the tree was full, since the start
+	Unknown   uint64 // actors of which neither fork nor exec nor snapshot was seen, since the start
+	Fallback  uint64 // of them: found in /proc
+}
+
+// Tree is the process tree.
+type Tree struct {
+	cfg   Config
+	nodes map[uint64]*node
+	pids  map[uint32]*node // the current image of each pid
+	// wanted lists, by the id of a parent that is not in the tree, the nodes that wait for it.
+	wanted map[uint64]*node
+
+	live   list // in the order of their arrival
+	exited list // in the order of their exit, within the retention
+	held   list // past the retention, kept for their descendants
+
+	// epoch changes whenever what cached lineages show has changed; a lineage that was checked in this epoch is right.
+	epoch   uint64
+	scratch []*event.Process
+
+	processes, gone, evicted, unknown, fallback atomic.Uint64
+}
+
+// New makes an empty tree.
+func New(cfg Config) *Tree {
+	if cfg.MaxProcesses <= 0 {
+		cfg.MaxProcesses = DefaultMaxProcesses
+	}
+	cfg.MaxProcesses = max(cfg.MaxProcesses, minProcesses)
+	if cfg.Retention <= 0 {
+		cfg.Retention = DefaultRetention
+	}
+	return &Tree{
+		cfg: cfg, nodes: map[uint64]*node{}, pids: map[uint32]*node{}, wanted: map[uint64]*node{}, epoch: 1,
+	}
+}
+
+// Stats may be called from any goroutine.
+func (t *Tree) Stats() Stats {
+	return Stats{
+		Processes: t.processes.Load(), Exited: t.gone.Load(), Evicted: t.evicted.Load(),
+		Unknown: t.unknown.Load(), Fallback: t.fallback.Load(),
+	}
+}
+
+// Lookup returns the context of an event of a. Only processes in scope have events, so an image that was out of scope
+// comes into scope by it (a process that was moved into a watched cgroup); its arguments stay unknown.
+//
+// A change of what Actor carries makes a new Process. What only differs in the name of a thread does not become part of
+// the lineage of descendants: there the process has its main thread's name.
+func (t *Tree) Lookup(a *Actor) event.ProcessContext {
+	n := t.known(a, 0)
+	if !n.inScope {
+		t.enterScope(n, a)
+	}
+	return t.context(n, t.touch(n, a), a.TID)
+}
+
+// Exec adds the image of an exec and returns its context.
+func (t *Tree) Exec(x *Exec) event.ProcessContext {
+	n := t.nodes[x.ID]
+	if n != nil && n.rank >= rankEvent {
+		return t.context(n, t.touch(n, &x.Actor), x.TID) // seen before
+	}
+	t.makeRoom(2)
+	prev := t.nodes[x.PrevID]
+	if x.PrevID == 0 || x.PrevID == x.ID {
+		prev = nil
+	}
+	n = t.nodes[x.ID] // making room may have cost it
+	isNew := n == nil
+	if isNew {
+		n = t.insert(x.ID, x.PID)
+	}
+	n.prevID = x.PrevID
+	n.execChild = prev != nil && !prev.forked && prev.rank > rankUnknown
+	n.forked = false
+	t.fill(n, x, rankEvent)
+	switch {
+	case prev == nil:
+		t.linkID(n, x.ParentID)
+	case n.execChild:
+		t.link(n, prev)
+		t.retire(prev, x.Time, true)
+	default:
+		// The first exec after the fork takes the place of the forked image, in the lineage too.
+		if p := prev.up(); p != nil {
+			t.link(n, p)
+		} else {
+			t.linkID(n, x.ParentID)
+		}
+		t.retire(prev, x.Time, true)
+	}
+	if isNew {
+		t.becomeCurrent(n, x.ForkTime, x.Time)
+	}
+	t.compact(n)
+	ctx := t.context(n, n.proc, x.TID)
+	if p := n.parent; p != nil && p.gone && p.parent != nil && p.parent.gone {
+		p.parent.dropLineage() // of a chain of execs only the last image's lineage is used
+	}
+	return ctx
+}
+
+// Fork adds a child and returns the child's context.
+func (t *Tree) Fork(f *Fork) event.ProcessContext {
+	if f.ChildID == f.Parent.ID && f.ChildID != 0 { // a thread, not a process
+		n := t.known(&f.Parent, 0)
+		return t.context(n, t.touch(n, &f.Parent), f.ChildTID)
+	}
+	parent := t.known(&f.Parent, 1)
+	pp := t.touch(parent, &f.Parent)
+	n := t.nodes[f.ChildID]
+	switch {
+	case n == nil:
+		n = t.insert(f.ChildID, f.ChildPID)
+		t.becomeCurrent(n, f.Time, f.Time)
+	case n.rank >= rankEvent:
+		return t.context(n, n.proc, f.ChildTID)
+	case n.rank == rankSnapshot || n.rank == rankFallback:
+		// The snapshot saw the child after the fork and has the same arguments, but not that it is a forked one.
+		n.forked = true
+		n.rank = rankEvent
+		p := clone(n.proc)
+		p.IsThread, p.ForkTime, p.ExecTime = !p.IsKworker, f.Time, 0
+		t.restate(n, p)
+		t.link(n, parent)
+		return t.context(n, n.proc, f.ChildTID)
+	}
+	n.forked, n.rank, n.inScope = true, rankEvent, f.InScope
+	t.forkProcess(n, pp, f)
+	t.link(n, parent)
+	t.compact(n)
+	return t.context(n, n.proc, f.ChildTID)
+}
+
+// Exit marks a process as exited and returns its last context, with the time of the exit.
+func (t *Tree) Exit(x *Exit) event.ProcessContext {
+	n := t.known(&x.Actor, 0)
+	t.touch(n, &x.Actor)
+	if n.proc.ExitTime == 0 {
+		p := clone(n.proc)
+		p.ExitTime = x.Time
+		t.restate(n, p)
+	}
+	t.retire(n, x.Time, false)
+	return t.context(n, n.proc, x.TID)
+}
+
+// Snapshot adds a process that was there at the start. Processes may come in any order: who comes before the parent is
+// linked when the parent comes. What an event has said of the process already is kept.
+func (t *Tree) Snapshot(x *Exec) {
+	t.makeRoom(1)
+	n := t.nodes[x.ID]
+	if n != nil {
+		if n.rank < rankSnapshot {
+			t.fill(n, x, rankSnapshot)
+		}
+		if n.parent == nil && !n.gone {
+			t.linkID(n, x.ParentID)
+		}
+		return
+	}
+	n = t.insert(x.ID, x.PID)
+	cur := t.pids[x.PID]
+	t.fill(n, x, rankSnapshot)
+	t.linkID(n, x.ParentID)
+	switch {
+	case cur == nil:
+		t.pids[x.PID] = n
+	case cur.rank == rankEvent:
+		// Events were faster than the snapshot: the pid is somebody else by now, or this image was replaced meanwhile.
+		t.retire(n, max(cur.proc.ExecTime, cur.proc.ForkTime), true)
+		if cur.prevID == x.ID && cur.prevID != 0 {
+			t.unlink(cur)
+			t.link(cur, n)
+			cur.execChild = true
+			p := clone(cur.proc)
+			p.IsExecChild = true
+			t.restate(cur, p)
+		}
+	default:
+		t.becomeCurrent(n, x.ForkTime, x.Time)
+	}
+}
+
+// Expire forgets processes that exited longer than the retention ago and have no descendants in the tree. now is on the
+// clock of the events.
+func (t *Tree) Expire(now event.Time) {
+	limit := now - event.Time(t.cfg.Retention)
+	for n := t.exited.front; n != nil && n.goneAt <= limit; n = t.exited.front {
+		t.exited.remove(n)
+		t.held.push(n)
+		t.release(n)
+	}
+}
+
+// known returns the node of a, making one if it is not in the tree. extra is how many nodes the caller is about to add.
+func (t *Tree) known(a *Actor, extra int) *node {
+	n := t.nodes[a.ID]
+	if n != nil && extra == 0 {
+		return n
+	}
+	if len(t.nodes)+1+extra > t.cfg.MaxProcesses {
+		t.makeRoom(1 + extra)
+		n = t.nodes[a.ID]
+	}
+	if n != nil {
+		return n
+	}
+	t.unknown.Add(1)
+	x, rank := Exec{Actor: *a}, rankUnknown
+	if t.cfg.Fallback != nil {
+		if f, ok := t.cfg.Fallback(a.PID); ok && (f.ID == 0 || f.ID == a.ID) {
+			t.fallback.Add(1)
+			x = f
+			x.Actor = *a // what the event says of the process is of its moment, /proc is later
+			rank = rankFallback
+		}
+	}
+	n = t.insert(a.ID, a.PID)
+	t.becomeCurrent(n, x.ForkTime, 0)
+	t.fill(n, &x, rank)
+	t.linkID(n, x.ParentID)
+	return n
+}
+
+// context puts a process and its lineage together.
+func (t *Tree) context(n *node, p *event.Process, tid uint32) event.ProcessContext {
+	ctx := event.ProcessContext{Process: p, ActorTID: tid}
+	if parent := n.up(); parent != nil {
+		ctx.Ancestors = t.lineage(parent)
+		ctx.Parent = ctx.Ancestors[0]
+	}
+	return ctx
+}
+
+// key is what can change during the life of an image.
+type key struct {
+	uid, gid, euid, egid, fsuid, fsgid uint32
+	capEffective, capPermitted         event.CapSet
+	auid, sid, netns, mntns            uint32
+	cgroupID                           uint64
+	comm                               string
+}
+
+func keyOf(a *Actor) key {
+	return key{
+		uid: a.UID, gid: a.GID, euid: a.EUID, egid: a.EGID, fsuid: a.FSUID, fsgid: a.FSGID,
+		capEffective: a.CapEffective, capPermitted: a.CapPermitted,
+		auid: a.AUID, sid: a.SID, netns: a.NetNS, mntns: a.MntNS, cgroupID: a.CgroupID, comm: a.Comm,
+	}
+}
+
+// owned returns the key with a comm of its own.
+func (k key) owned() key {
+	k.comm = strings.Clone(k.comm)
+	return k
+}
