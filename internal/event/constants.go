@@ -171,11 +171,13 @@ func UnlinkFlagNames(flags uint32) []string {
 	return appendFlagNames(nil, []flagName{{"AT_REMOVEDIR", unix.AT_REMOVEDIR}}, uint64(flags))
 }
 
+// otherFamilyNames are second names of families, and one that is no family.
+var otherFamilyNames = []string{"AF_FILE", "AF_LOCAL", "AF_ROUTE", "AF_MAX"}
+
 var familyNames = func() map[int64]string {
 	m := make(map[int64]string, len(addressFamilies))
 	for name, v := range addressFamilies {
-		// Of two names for one number the shorter is the usual one, but AF_UNIX is not AF_FILE.
-		if old := m[v]; name != "AF_MAX" && name != "AF_FILE" && name != "AF_LOCAL" && (old == "" || len(name) < len(old) || len(name) == len(old) && name < old) {
+		if !slices.Contains(otherFamilyNames, name) {
 			m[v] = name
 		}
 	}
