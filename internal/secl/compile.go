@@ -572,6 +572,7 @@ func (c *compiler) arith(n *arithNode) (operand, *Error) {
 		}
 	}
 	o := operand{pos: l.pos, kind: event.KindInt, static: l.static && r.static, weight: l.weight + r.weight, computed: true}
+	o.duration = l.duration && r.duration && (n.op == '+' || n.op == '-')
 	a, b := l.i, r.i
 	switch n.op {
 	case '+':

@@ -171,6 +171,8 @@ func TestMatch(t *testing.T) {
 			{`process.created_at <= 10s`, process, true},
 			{`process.created_at == 10s`, process, true},
 			{`process.created_at > 9999ms`, process, true},
+			{`process.created_at < 1s + 10s`, process, true},
+			{`process.created_at < 1m - 50s`, process, false},
 			{`process.created_at >= 1m`, process, false},
 			{`10s == process.created_at`, process, true},
 			{`11s > process.created_at`, process, true},

@@ -349,15 +349,14 @@ func (v *Variable) Set(c *Context, val Value, appending bool) error {
 	return nil
 }
 
-// evict makes room for one value: it drops what has expired, else any.
+// evict makes room: it drops what has expired, and if that is not enough any sixteenth of the values, so that a variable
+// that stays full does not search for room at every Set.
 func (v *Variable) evict(now event.Time) {
-	for k, x := range v.cells {
-		if !x.live(now) {
-			delete(v.cells, k)
-		}
+	if v.TTL > 0 && !v.List {
+		maps.DeleteFunc(v.cells, func(_ scopeKey, x *cell) bool { return !x.live(now) })
 	}
 	for k := range v.cells {
-		if len(v.cells) < MaxVariableCells {
+		if len(v.cells) < MaxVariableCells-MaxVariableCells/16 {
 			return
 		}
 		delete(v.cells, k)
