@@ -13,10 +13,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func mustLookup(t testing.TB, name string) *Field {
-	t.Helper()
+func mustLookup(tb testing.TB, name string) *Field {
+	tb.Helper()
 	f, ok := LookupField(name)
-	require.True(t, ok, name)
+	require.True(tb, ok, name)
 	return f
 }
 

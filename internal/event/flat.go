@@ -457,8 +457,8 @@ func (p *constParser) bits() (int64, error) {
 }
 
 func (p *constParser) unary() (int64, error) {
-	switch c := p.peek(); {
-	case c == '-' || c == '^':
+	switch c := p.peek(); c {
+	case '-', '^':
 		if p.depth++; p.depth > maxConstDepth {
 			return 0, fmt.Errorf("%q: nested more than %d levels deep", p.src, maxConstDepth)
 		}
@@ -469,7 +469,7 @@ func (p *constParser) unary() (int64, error) {
 			return ^v, err
 		}
 		return -v, err
-	case c == '(':
+	case '(':
 		p.off++
 		v, err := p.sum()
 		if err == nil && p.peek() != ')' {

@@ -264,10 +264,10 @@ func (c *compiler) ident(n *identNode) (operand, *Error) {
 
 func constant(pos Pos, k *event.Constant) operand {
 	o := operand{pos: pos, kind: k.Kind, static: true}
-	switch {
-	case k.Kind == event.KindBool:
+	switch k.Kind {
+	case event.KindBool:
 		o.b = constBool(k.Bool)
-	case k.Kind == event.KindInt:
+	case event.KindInt:
 		o.i = constInt(k.Int)
 	default:
 		o.array = true

@@ -279,7 +279,7 @@ func TestFormat(t *testing.T) {
 func TestCheckMacro(t *testing.T) {
 	env := environment(t)
 	for _, m := range env.Macros {
-		assert.NoError(t, CheckMacro(m.ID, env), m.ID)
+		require.NoError(t, CheckMacro(m.ID, env), m.ID)
 	}
 	env = &Env{Macros: []Macro{{ID: "M1", Expression: `M2`}, {ID: "M2", Expression: "true &&\n M1"}, {ID: "M3", Expression: `"x" in`}}}
 	err := CheckMacro("M1", env)

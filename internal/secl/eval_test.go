@@ -16,16 +16,16 @@ import (
 // now is the time of every event of these tests.
 const now = event.Time(1_700_000_000_000_000_000)
 
-func flatEvent(t testing.TB, text string) *event.Event {
-	t.Helper()
+func flatEvent(tb testing.TB, text string) *event.Event {
+	tb.Helper()
 	e, err := event.ParseFlatEventAt([]byte(text), now)
-	require.NoError(t, err, text)
+	require.NoError(tb, err, text)
 	return e
 }
 
 // environment has a variable and a macro of every type.
-func environment(t testing.TB) *Env {
-	t.Helper()
+func environment(tb testing.TB) *Env {
+	tb.Helper()
 	env := &Env{Variables: NewVariables(), Macros: []Macro{
 		{ID: "SHELLS", Expression: `["sh", "bash", ~"z*"]`},
 		{ID: "IS_ROOT", Expression: `process.uid == 0`},
@@ -53,7 +53,7 @@ func environment(t testing.TB) *Env {
 		{Scope: ScopeProcess, Name: "key", Kind: event.KindString, Default: Value{String: "k1"}},
 	} {
 		_, err := env.Variables.Declare(v)
-		require.NoError(t, err)
+		require.NoError(tb, err)
 	}
 	return env
 }
@@ -443,9 +443,7 @@ func TestMatch(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, tt := range group {
 				p, err := Compile(tt.expr, env)
-				if !assert.NoError(t, err, tt.expr) {
-					continue
-				}
+				require.NoError(t, err, tt.expr)
 				c.Event = flatEvent(t, tt.event)
 				assert.Equal(t, tt.want, p.Match(c), "%s\n%s", tt.expr, tt.event)
 				assert.Equal(t, tt.want, p.Match(c), "again: %s", tt.expr)

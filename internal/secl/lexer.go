@@ -240,7 +240,7 @@ func (l *lexer) address(at Pos) (t token, ok bool, e *Error) {
 	n := l.run(l.off, func(c byte) bool { return isHex(c) || c == ':' || c == '.' })
 	word := l.src[l.off : l.off+n]
 	v6 := strings.Count(word, ":") >= 2
-	if !v6 && !(isDigit(word[0]) && strings.Contains(word, ".")) {
+	if v4 := isDigit(word[0]) && strings.Contains(word, "."); !v4 && !v6 {
 		return token{}, false, nil
 	}
 	addr, err := netip.ParseAddr(word)

@@ -63,8 +63,8 @@ func parse(src string, rule func(*parser) (node, *Error)) (node, *Error) {
 
 func (p *parser) peek() *token { return &p.tokens[p.n] }
 
-// peekAt returns the token i after the next; the last token is tokenEOF and never passed.
-func (p *parser) peekAt(i int) *token { return &p.tokens[min(p.n+i, len(p.tokens)-1)] }
+// peek2 returns the token after the next; the last token is tokenEOF and never passed.
+func (p *parser) peek2() *token { return &p.tokens[min(p.n+1, len(p.tokens)-1)] }
 
 func (p *parser) next() *token {
 	t := &p.tokens[p.n]
@@ -81,7 +81,7 @@ func (p *parser) isPunct(text string) bool {
 
 // isPair reports whether the next two tokens make the operator: they may stand apart.
 func (p *parser) isPair(op string) bool {
-	a, b := p.peek(), p.peekAt(1)
+	a, b := p.peek(), p.peek2()
 	return a.kind == tokenPunct && a.text == op[:1] && b.kind == tokenPunct && b.text == op[1:]
 }
 
@@ -96,7 +96,7 @@ func (p *parser) unexpected(expected string) *Error {
 	switch {
 	case t.kind == tokenInt && (t.raw[0] == '-' || t.raw[0] == '+') && p.n > 0:
 		e.Hint = "a sign right before digits belongs to the number: write " + t.raw[:1] + " " + t.raw[1:]
-	case t.kind == tokenPunct && (t.text == "=" || t.text == "!") && p.peekAt(1).kind == tokenPattern:
+	case t.kind == tokenPunct && (t.text == "=" || t.text == "!") && p.peek2().kind == tokenPattern:
 		e.Hint = `~"…" is a pattern: put a space between the operator and the string`
 	case t.kind == tokenPunct && t.text == "'":
 		e.Hint = `strings are written with double quotes`
@@ -176,7 +176,7 @@ func (p *parser) memberOp() string {
 	switch {
 	case p.isWord("in"), p.isWord("allin"):
 		return p.next().text
-	case p.isWord("not") && p.peekAt(1).kind == tokenIdent && p.peekAt(1).text == "in":
+	case p.isWord("not") && p.peek2().kind == tokenIdent && p.peek2().text == "in":
 		p.n += 2
 		return "not in"
 	}

@@ -44,7 +44,7 @@ func TestDeclare(t *testing.T) {
 		"out of range":                   {Name: "y", Kind: event.KindString, List: true, Size: MaxListSize + 1},
 	} {
 		_, err := vs.Declare(spec)
-		assert.ErrorContains(t, err, message)
+		require.ErrorContains(t, err, message)
 	}
 	var refs []string
 	for _, v := range vs.All() {
@@ -62,7 +62,7 @@ func TestSetScalar(t *testing.T) {
 	assert.Equal(t, number(7), n.Get(c))
 	require.NoError(t, n.Set(c, number(1), false))
 	assert.Equal(t, number(1), n.Get(c))
-	assert.ErrorContains(t, n.Set(c, text("x"), false), "of type int, not string")
+	require.ErrorContains(t, n.Set(c, text("x"), false), "of type int, not string")
 	assert.ErrorContains(t, n.Set(c, Value{Kind: event.KindInt, List: true}, false), "of type int")
 
 	s := declare(t, VariableSpec{Name: "s", Kind: event.KindString, TTL: 10, Default: text("none")})
@@ -149,8 +149,8 @@ func TestScopes(t *testing.T) {
 	assert.Equal(t, "x", v.Get(one).String)
 
 	in := declare(t, VariableSpec{Scope: ScopeContainer, Name: "v", Kind: event.KindString})
-	assert.ErrorIs(t, in.Set(child, text("x"), false), ErrNoScope)
-	assert.ErrorIs(t, in.Set(&Context{}, text("x"), false), ErrNoScope)
+	require.ErrorIs(t, in.Set(child, text("x"), false), ErrNoScope)
+	require.ErrorIs(t, in.Set(&Context{}, text("x"), false), ErrNoScope)
 
 	vs := NewVariables()
 	p, err := vs.Declare(VariableSpec{Scope: ScopeProcess, Name: "p", Kind: event.KindString})
