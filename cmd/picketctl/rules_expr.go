@@ -139,7 +139,7 @@ func runBatch(cmd *cobra.Command, path string) error {
 		if err != nil {
 			return exitError{code: exitExprError, err: fmt.Errorf("cannot read the batch: %w", err)}
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }() // it was only read
 		in = f
 	}
 	r := bufio.NewReaderSize(in, 64<<10)

@@ -63,7 +63,7 @@ func TestSetScalar(t *testing.T) {
 	require.NoError(t, n.Set(c, number(1), false))
 	assert.Equal(t, number(1), n.Get(c))
 	require.ErrorContains(t, n.Set(c, text("x"), false), "of type int, not string")
-	assert.ErrorContains(t, n.Set(c, Value{Kind: event.KindInt, List: true}, false), "of type int")
+	require.ErrorContains(t, n.Set(c, Value{Kind: event.KindInt, List: true}, false), "of type int")
 
 	s := declare(t, VariableSpec{Name: "s", Kind: event.KindString, TTL: 10, Default: text("none")})
 	assert.Equal(t, text("none"), s.Get(c))
