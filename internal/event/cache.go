@@ -3,4 +3,23 @@
 
 package event
 
-type processCache struct{}
+// processCache holds the JSON of a Process, from the brace that ends its members backwards to, but without, the opening
+// one: tid, which differs from event to event, is written before it.
+type processCache struct {
+	whole []byte
+	bare  []byte // without argv0, args and envs, for an entry that shares them with the next one
+}
+
+// pieces returns the cached JSON of p. Two goroutines may both make it; they make the same.
+func (p *Process) pieces() *processCache {
+	if c := p.cache.Load(); c != nil {
+		return c
+	}
+	c := &processCache{whole: appendProcessMembers(nil, p, true)}
+	c.bare = c.whole
+	if p.Argv0 != "" || len(p.Args) > 0 || len(p.Envs) > 0 {
+		c.bare = appendProcessMembers(nil, p, false)
+	}
+	p.cache.Store(c)
+	return c
+}

@@ -47,6 +47,8 @@ type Event struct {
 	AnomalySyscall  *AnomalyDetectionSyscallEvent `json:"anomaly_detection_syscall,omitempty"`
 	Usr             *UserContext                  `json:"usr,omitempty"`
 
+	// Extended says that the body has the members of Datadog's newer schema, too: connect and cgroup.
+	Extended bool `json:"-"`
 	// Connect is a member of Datadog's newer schema. It is written only in the extended form.
 	Connect *ConnectEvent `json:"-"`
 

@@ -3,7 +3,7 @@
 
 package hostinfo
 
+import "github.com/picketsec/picket/internal/event"
+
 // Host is what the records of a machine have in common.
-type Host struct {
-	ID, IDSource, Name, Arch, OSType, OSName, OSVersion, KernelRelease, BootID string
-}
+type Host = event.Host
