@@ -1,0 +1,66 @@
+# Copyright The Picket Authors
+# SPDX-License-Identifier: Apache-2.0
+
+GO ?= go
+TOOL := $(GO) tool -modfile=internal/tools/go.mod
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w
+GO_SOURCES := $(shell find bpf cmd exporter extension internal processor receiver -name '*.go' -o -name '*.o' 2>/dev/null) go.mod go.sum
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: bin/picket bin/picketctl ## Build bin/picket (the collector) and bin/picketctl
+
+_build/picket/main.go: builder-config.yaml internal/tools/go.mod
+	@mkdir -p _build
+	$(TOOL) builder --config builder-config.yaml --skip-compilation --skip-strict-versioning=false
+	@touch $@
+
+bin/picket: _build/picket/main.go $(GO_SOURCES)
+	cd _build/picket && CGO_ENABLED=0 $(GO) build -trimpath -ldflags="$(LDFLAGS)" -mod=mod -o ../../bin/picket .
+
+bin/picketctl: $(GO_SOURCES)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="$(LDFLAGS) -X main.version=$(VERSION)" -o bin/picketctl ./cmd/picketctl
+
+.PHONY: run
+run: build ## Watch this machine and show detections; SCOPE=<pid> limits it to one process tree
+	@SCOPE="$(SCOPE)" scripts/run
+
+.PHONY: test
+test: build ## Run all tests; what needs root or a kernel feature is skipped without it, and listed at the end
+	PICKET_BIN=$(CURDIR)/bin $(TOOL) gotestsum --format pkgname --format-hide-empty-pkg -- -timeout 15m $(TESTFLAGS) ./...
+
+.PHONY: vm-test
+vm-test: ## Load every BPF object in guests: kernels 5.10 and 6.12 on amd64, 6.1 on arm64 (needs qemu, see CONTRIBUTING.md)
+	test/vm/smoke
+
+.PHONY: lint
+lint: ## Run golangci-lint and check formatting
+	$(GO) tool -modfile=internal/tools/golangci/go.mod golangci-lint run ./...
+
+.PHONY: generate
+generate: ## Regenerate BPF objects and bindings (needs clang 16), component metadata and docs
+	PATH="$$PATH:/usr/lib/llvm-16/bin" $(GO) generate ./...
+
+.PHONY: bench
+bench: ## Run the benchmarks of every stage
+	$(GO) test -run '^$$' -bench . -benchmem ./internal/... ./receiver/... ./processor/... ./exporter/...
+
+.PHONY: bench-system
+bench-system: build ## Measure what Picket costs this machine: open+close, fork+exec, events until the first loss (needs root)
+	$(GO) run ./test/benchsystem -picket bin/picket
+
+.PHONY: validate-examples
+validate-examples: build ## Check every configuration and policy below examples/
+	@set -e; for f in examples/*.yaml; do \
+		case $$f in examples/datadog.yaml) set -- --config examples/quickstart.yaml ;; *) set -- ;; esac; \
+		echo "validate $$f"; DD_API_KEY=$${DD_API_KEY:-none} bin/picket validate "$$@" --config $$f; done
+	bin/picketctl rules check examples/policies
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin _build _run

@@ -1,0 +1,432 @@
+// Copyright The Picket Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux && (amd64 || arm64)
+
+package ebpfsecurityreceiver
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"strconv"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/picketsec/picket/bpf"
+	"github.com/picketsec/picket/internal/enrich"
+	"github.com/picketsec/picket/internal/event"
+	"github.com/picketsec/picket/internal/privacy"
+	"github.com/picketsec/picket/internal/proctree"
+	"github.com/picketsec/picket/receiver/ebpfsecurityreceiver/internal/sensor"
+)
+
+// converter turns records of the kernel side into events. It belongs to the goroutine that drains the ring buffer.
+type converter struct {
+	tree     *proctree.Tree
+	users    *enrich.Users
+	scrubber *privacy.Scrubber
+	envs     *privacy.EnvFilter
+	paths    *resolver
+	wall     func(bootNS uint64) event.Time
+
+	containersOnly bool
+	extended       bool
+
+	// What an event points to, reused from one event to the next.
+	ev      event.Event
+	file    event.FileEvent
+	dest    event.File
+	exit    event.ExitEvent
+	network event.NetworkContext
+	bind    event.BindEvent
+	connect event.ConnectEvent
+	usr     event.UserContext
+	actor   proctree.Actor
+	base    []byte
+	path    []byte
+	pids    []uint32
+}
+
+// convert keeps the process tree up to date with a record and makes its event. The event is valid until the next call. It
+// is nil if the record is no event: of a process outside of the scope, or of no interest.
+func (c *converter) convert(r *sensor.Record) *event.Event {
+	c.actor = proctree.Actor{
+		ID: r.Id, PID: r.Pid, TID: r.Tid,
+		UID: r.Uid, GID: r.Gid, EUID: r.Euid, EGID: r.Egid, FSUID: r.Fsuid, FSGID: r.Fsgid,
+		CapEffective: event.CapSet(r.CapEffective), CapPermitted: event.CapSet(r.CapPermitted),
+		AUID: r.Auid, SID: r.Sid, NetNS: r.Netns, MntNS: r.Mntns, CgroupID: r.Cgroup, Comm: cString(r.Comm[:]),
+	}
+	typ := event.Type(r.Type)
+	now := c.wall(r.Time)
+	c.ev = event.Event{Type: typ, Date: now, Extended: c.extended}
+	ev := &c.ev
+	switch typ {
+	case event.TypeExec:
+		ev.Process = c.exec(r, now)
+	case event.TypeFork:
+		f := r.Fork()
+		ev.Process = c.tree.Fork(&proctree.Fork{
+			Parent: c.actor, ChildID: f.ChildId, ChildPID: f.ChildPid, ChildTID: f.ChildPid,
+			Time: c.wall(f.StartTime), InScope: r.Flags&bpf.InScope != 0, Kthread: f.ChildFlags&uint32(bpf.Kthread) != 0,
+		})
+	case event.TypeExit:
+		ev.Process = c.tree.Exit(&proctree.Exit{Actor: c.actor, Time: now})
+	default:
+		ev.Process = c.tree.Lookup(&c.actor)
+	}
+	if r.Flags&bpf.InScope == 0 || r.Flags&bpf.Snapshot != 0 || ev.Process.Process == nil {
+		return nil
+	}
+	p := ev.Process.Process
+	if c.containersOnly && (p.Container == nil || p.Container.ID == "") {
+		return nil
+	}
+	ev.Container = p.Container
+	c.usr = event.UserContext{ID: p.User, Group: p.Group}
+	ev.Usr = &c.usr
+	ev.Evt.Outcome = event.OutcomeOf(typ, r.Retval)
+	ev.Facts = event.Facts{
+		ProcessID: p.ID, Retval: r.Retval, AUID: r.Auid, SID: r.Sid, NetNS: r.Netns, MntNS: r.Mntns,
+		CgroupID: r.Cgroup, CgroupPath: p.CgroupPath,
+	}
+	if ev.Process.Parent != nil {
+		ev.Facts.ParentID = ev.Process.Parent.ID
+	}
+	switch typ {
+	case event.TypeExec:
+		c.executable(ev)
+	case event.TypeFork:
+	case event.TypeExit:
+		c.executable(ev)
+		c.exit = exitOf(r.Exit().Code)
+		ev.Exit = &c.exit
+	case event.TypeConnect, event.TypeBind:
+		if !c.socket(ev, r) {
+			return nil
+		}
+	default:
+		c.fileOp(ev, r)
+	}
+	return ev
+}
+
+// exitOf splits a wait status: status << 8, or the signal with 0x80 for a core dump.
+func exitOf(code uint32) event.ExitEvent {
+	sig := code & 0x7f
+	switch {
+	case sig == 0:
+		return event.ExitEvent{Cause: event.CauseExited, Code: code >> 8 & 0xff}
+	case code&0x80 != 0:
+		return event.ExitEvent{Cause: event.CauseCoreDumped, Code: sig}
+	}
+	return event.ExitEvent{Cause: event.CauseSignaled, Code: sig}
+}
+
+// executable puts the process's executable into file, where exec and exit events have it.
+func (c *converter) executable(ev *event.Event) {
+	if exe := ev.Process.Executable; exe != nil {
+		c.file = event.FileEvent{File: *exe}
+		ev.File = &c.file
+		ev.Facts.FileSource = event.FileSourceFD
+	}
+}
+
+// exec makes the tree's entry of an exec, or of a process of the snapshot.
+func (c *converter) exec(r *sensor.Record, now event.Time) event.ProcessContext {
+	k := r.Exec()
+	inScope := r.Flags&bpf.InScope != 0
+	x := proctree.Exec{
+		Actor: c.actor, PrevID: k.PrevId, PPID: k.Ppid, ParentID: k.ParentId, Time: now, ForkTime: c.wall(k.StartTime),
+		InScope: inScope, IsKworker: r.Flags&bpf.Kthread != 0, Source: event.SourceEvent,
+	}
+	if s := r.Segments[bpf.SegCgroup]; s.Present {
+		x.CgroupPath = string(appendWalk(nil, s))
+	}
+	if s := r.Segments[bpf.SegTTY]; s.Present {
+		x.TTY = string(s.Data)
+	}
+	if s := r.Segments[bpf.SegPath]; s.Present {
+		x.Executable = c.walked(s, &k.Exe, r)
+	}
+	if s := r.Segments[bpf.SegFilename]; s.Present && s.Flags == 0 {
+		// A script: what runs is its interpreter, and the script is what was asked for.
+		if base := r.Segments[bpf.SegBase]; inScope && (base.Present || len(s.Data) > 0 && s.Data[0] == '/') {
+			c.base = appendWalk(c.base[:0], base)
+			c.path = appendClean(c.path[:0], c.base, s.Data)
+			x.Interpreter = x.Executable
+			x.Executable = &event.File{}
+			l := c.paths.lookup(append(c.pids[:0], r.Pid), r.Mntns, string(c.path), true)
+			l.fill(x.Executable)
+			c.names(x.Executable, r)
+		}
+	}
+	if r.Flags&bpf.Snapshot != 0 {
+		x.Source = event.SourceSnapshot
+		x.Time = x.ForkTime // when the program was executed is not known any more
+		if inScope {
+			c.snapshotArgs(&x)
+		}
+		c.tree.Snapshot(&x)
+		return event.ProcessContext{}
+	}
+	if s := r.Segments[bpf.SegArgs]; s.Present {
+		x.Argv0, x.Args, x.ArgsTruncated = privacy.ParseArgs(s.Data, k.ArgsLen > uint32(len(s.Data)))
+		x.Args = c.scrubber.Scrub(x.Args)
+	}
+	if s := r.Segments[bpf.SegEnvs]; s.Present {
+		x.Envs, x.EnvsTruncated = c.envs.Parse(s.Data, k.EnvsLen > uint32(len(s.Data)))
+	}
+	return c.tree.Exec(&x)
+}
+
+// maxProcRead bounds what is read of one file of /proc.
+const maxProcRead = 64 << 10
+
+// snapshotArgs reads what only /proc has of a process that was there before.
+func (c *converter) snapshotArgs(x *proctree.Exec) {
+	dir := strconv.FormatUint(uint64(x.PID), 10)
+	if data, whole, err := c.paths.readProc(dir+"/cmdline", maxProcRead); err == nil && len(data) > 0 {
+		x.Argv0, x.Args, x.ArgsTruncated = privacy.ParseArgs(data, !whole)
+		x.Args = c.scrubber.Scrub(x.Args)
+	}
+	if data, whole, err := c.paths.readProc(dir+"/environ", maxProcRead); err == nil && len(data) > 0 {
+		x.Envs, x.EnvsTruncated = c.envs.Parse(data, !whole)
+	}
+}
+
+// walked makes a File of a walk and the facts of the open file.
+func (c *converter) walked(s sensor.Segment, k *bpf.File, r *sensor.Record) *event.File {
+	f := &event.File{PathResolutionError: walkError(s.Flags)}
+	c.path = appendWalk(c.path[:0], s)
+	f.Path = string(c.path)
+	f.Name = baseName(f.Path)
+	if s.Flags&bpf.WalkDetached != 0 {
+		f.Path = "" // fileless: a memfd has a name only
+	}
+	fillFacts(f, k)
+	c.names(f, r)
+	return f
+}
+
+// names fills in the names of a file's owner.
+func (c *converter) names(f *event.File, r *sensor.Record) {
+	if f.Has&event.HasOwner != 0 {
+		f.User = c.users.User(r.Mntns, r.Pid, uint32(f.UID))
+		f.Group = c.users.Group(r.Mntns, r.Pid, uint32(f.GID))
+	}
+}
+
+// lineagePIDs lists processes through which the actor's root directory can be seen: itself, then its ancestors in the
+// same mount namespace, for when it is gone.
+func (c *converter) lineagePIDs(ev *event.Event, r *sensor.Record) []uint32 {
+	c.pids = append(c.pids[:0], r.Pid)
+	for i, a := range ev.Process.Ancestors {
+		if i == 8 {
+			break
+		}
+		if a.MntNS == r.Mntns && a.PID != c.pids[len(c.pids)-1] {
+			c.pids = append(c.pids, a.PID)
+		}
+	}
+	return c.pids
+}
+
+// userPath joins a path that the process gave with the directory that it starts from. ok is false if it is not known.
+func (c *converter) userPath(str, base sensor.Segment) (p string, errText string, ok bool) {
+	if !str.Present || str.Flags&bpf.StrFault != 0 {
+		return "", "user memory could not be read", false
+	}
+	if (len(str.Data) == 0 || str.Data[0] != '/') && !base.Present {
+		return "", "directory of a relative path is not known", false
+	}
+	c.base = appendWalk(c.base[:0], base)
+	c.path = appendClean(c.path[:0], c.base, str.Data)
+	if str.Flags&bpf.StrTruncated != 0 {
+		return string(c.path), "path is longer than 4096 bytes", true
+	}
+	return string(c.path), walkError(base.Flags), true
+}
+
+// look fills f with what is known of a path after the operation. Before-state is not to be had on this backend.
+func (c *converter) look(f *event.File, ev *event.Event, r *sensor.Record, str, base sensor.Segment, follow bool) (raw string) {
+	p, errText, ok := c.userPath(str, base)
+	f.PathResolutionError = errText
+	raw = string(str.Data)
+	ev.Facts.FileSource = event.FileSourceUserPath
+	if !ok {
+		return raw
+	}
+	l := c.paths.lookup(c.lineagePIDs(ev, r), r.Mntns, p, follow)
+	l.fill(f)
+	c.names(f, r)
+	if l.ok {
+		ev.Facts.FileSource = event.FileSourcePostStat
+	}
+	return raw
+}
+
+const permMask = 0o7777
+
+func (c *converter) fileOp(ev *event.Event, r *sensor.Record) {
+	op := r.FileOp()
+	c.file, c.dest = event.FileEvent{}, event.File{}
+	f, d := &c.file, &c.dest
+	ev.File = f
+	ev.Facts.Flags = op.Flags
+	str, base := r.Segments[bpf.SegString], r.Segments[bpf.SegBase]
+
+	// The operation leaves the file at its path: then that is where its facts come from. Else only the path is known.
+	follow := op.Flags&unix.AT_SYMLINK_NOFOLLOW == 0
+	switch ev.Type {
+	case event.TypeUnlink, event.TypeRmdir, event.TypeRename, event.TypeMkdir, event.TypeLink:
+		follow = false
+	case event.TypeOpen:
+		follow = op.Flags&unix.O_NOFOLLOW == 0
+	}
+	if s := r.Segments[bpf.SegPath]; s.Present {
+		f.File = *c.walked(s, &op.File, r)
+		ev.Facts.FileSource = event.FileSourceFD
+		if str.Present {
+			ev.Facts.SyscallPath = string(str.Data)
+		}
+	} else {
+		ev.Facts.SyscallPath = c.look(&f.File, ev, r, str, base, follow)
+	}
+
+	switch ev.Type {
+	case event.TypeOpen:
+		f.Flags = event.OpenFlagNames(op.Flags)
+		ev.Facts.SyscallMode = op.Mode
+		if op.Flags&unix.O_CREAT != 0 {
+			d.Has, d.Mode = event.HasMode, op.Mode&permMask
+			f.Destination = d
+		}
+	case event.TypeMkdir, event.TypeChmod:
+		ev.Facts.SyscallMode = op.Mode
+		d.Has, d.Mode = event.HasMode, op.Mode&permMask
+		f.Destination = d
+	case event.TypeChown:
+		d.Has, d.UID, d.GID = event.HasOwner, int64(int32(op.Uid)), int64(int32(op.Gid))
+		if d.UID >= 0 {
+			d.User = c.users.User(r.Mntns, r.Pid, uint32(d.UID))
+		}
+		if d.GID >= 0 {
+			d.Group = c.users.Group(r.Mntns, r.Pid, uint32(d.GID))
+		}
+		f.Destination = d
+	case event.TypeUnlink:
+		f.Flags = event.UnlinkFlagNames(op.Flags)
+	case event.TypeRename, event.TypeLink:
+		ev.Facts.SyscallDestinationPath = c.look(d, ev, r, r.Segments[bpf.SegString2], r.Segments[bpf.SegBase2], false)
+		f.Destination = d
+		// One inode with two names: what is known of it by the one holds for the other. After a rename that is the new one.
+		from, to := d, &f.File
+		if ev.Type == event.TypeLink {
+			from, to = to, from
+		}
+		if ev.Evt.Outcome == event.OutcomeSuccess && from.Has&event.HasInode != 0 {
+			p, n, e := to.Path, to.Name, to.PathResolutionError
+			*to = *from
+			to.Path, to.Name, to.PathResolutionError = p, n, e
+			ev.Facts.FileSource = event.FileSourcePostStat
+		}
+	}
+}
+
+// socket fills in the ends of a connect or bind; false means that the call was neither (a socket is disconnected by
+// connecting it to AF_UNSPEC).
+func (c *converter) socket(ev *event.Event, r *sensor.Record) bool {
+	n := r.Net()
+	given, path := sockaddr(r.Segments[bpf.SegSockaddr].Data)
+	family := n.Family
+	if family == 0 {
+		family = given.family
+	}
+	if given.known && given.family == unix.AF_UNSPEC && family != unix.AF_INET {
+		return false
+	}
+	if ev.Type == event.TypeConnect && given.known && given.family == unix.AF_UNSPEC {
+		return false
+	}
+	local := endpoint(family, n.Saddr, n.Sport)
+	peer := endpoint(family, n.Daddr, n.Dport)
+	ev.Facts.SocketFamily, ev.Facts.SocketProtocol = family, n.Protocol
+	if family == unix.AF_UNIX {
+		ev.Facts.SocketPath = path
+	}
+	ok := ev.Evt.Outcome == event.OutcomeSuccess
+	if ev.Type == event.TypeBind {
+		if !ok || local.Port == 0 {
+			local = given.addr
+		}
+		c.bind = event.BindEvent{Addr: event.IPPortFamily{Family: event.FamilyName(family), IP: local.IP, Port: local.Port}}
+		ev.Bind = &c.bind
+		return true
+	}
+	if !ok || peer.Port == 0 {
+		peer = given.addr
+	}
+	c.connect = event.ConnectEvent{
+		Addr:     event.IPPortFamily{Family: event.FamilyName(family), IP: peer.IP, Port: peer.Port},
+		Protocol: event.L4ProtocolName(n.Protocol),
+	}
+	ev.Connect = &c.connect
+	if family == unix.AF_INET || family == unix.AF_INET6 {
+		l3 := "ETH_P_IP"
+		if peer.IP.Is6() {
+			l3 = "ETH_P_IPV6"
+		}
+		c.network = event.NetworkContext{L3Protocol: l3, L4Protocol: event.L4ProtocolName(n.Protocol), Source: local, Destination: peer}
+		ev.Network = &c.network
+	}
+	return true
+}
+
+// endpoint makes an address of what the socket holds; an IPv4 address mapped into IPv6 becomes IPv4. port is in network
+// byte order.
+func endpoint(family uint16, addr [16]byte, port uint16) event.IPPort {
+	p := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&port))[:])
+	switch family {
+	case unix.AF_INET:
+		return event.IPPort{IP: netip.AddrFrom4([4]byte(addr[:4])), Port: p}
+	case unix.AF_INET6:
+		return event.IPPort{IP: netip.AddrFrom16(addr).Unmap(), Port: p}
+	}
+	return event.IPPort{}
+}
+
+// given is the address that a process passed to the kernel.
+type givenAddr struct {
+	known  bool
+	family uint16
+	addr   event.IPPort
+}
+
+// sockaddr reads a struct sockaddr as the process gave it; every length is possible. An abstract AF_UNIX address begins
+// with @.
+func sockaddr(b []byte) (g givenAddr, path string) {
+	if len(b) < 2 {
+		return g, ""
+	}
+	g.known, g.family = true, binary.NativeEndian.Uint16(b)
+	switch {
+	case g.family == unix.AF_INET && len(b) >= 8:
+		g.addr = event.IPPort{IP: netip.AddrFrom4([4]byte(b[4:8])), Port: binary.BigEndian.Uint16(b[2:])}
+	case g.family == unix.AF_INET6 && len(b) >= 24:
+		g.addr = event.IPPort{IP: netip.AddrFrom16([16]byte(b[8:24])).Unmap(), Port: binary.BigEndian.Uint16(b[2:])}
+	case g.family == unix.AF_UNIX && len(b) > 2:
+		p := b[2:]
+		if p[0] == 0 {
+			return g, "@" + string(p[1:])
+		}
+		for i, ch := range p {
+			if ch == 0 {
+				p = p[:i]
+				break
+			}
+		}
+		return g, string(p)
+	}
+	return g, ""
+}

@@ -1,0 +1,493 @@
+// Copyright The Picket Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux && (amd64 || arm64)
+
+package ebpfsecurityreceiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/consumer/consumererror"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/receiver"
+	"go.opentelemetry.io/collector/receiver/receiverhelper"
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	"github.com/picketsec/picket/bpf"
+	"github.com/picketsec/picket/internal/enrich"
+	"github.com/picketsec/picket/internal/event"
+	"github.com/picketsec/picket/internal/hostinfo"
+	"github.com/picketsec/picket/internal/privacy"
+	"github.com/picketsec/picket/internal/proctree"
+	"github.com/picketsec/picket/receiver/ebpfsecurityreceiver/internal/metadata"
+	"github.com/picketsec/picket/receiver/ebpfsecurityreceiver/internal/sensor"
+)
+
+// kernel is the kernel side as the receiver uses it; tests replace it.
+type kernel interface {
+	Drain(wait time.Duration, handle func(*sensor.Record, error)) (int, error)
+	Interrupt()
+	Snapshot(handle func(*sensor.Record, error)) error
+	AddTree(pid uint32) error
+	InTrees(pid uint32) bool
+	Losses() (sensor.Losses, error)
+	Size() (size, used int)
+	Detach() error
+	Close() error
+}
+
+func openSensor(o *sensor.Options) (kernel, error) { return sensor.Open(o) }
+
+// Reasons for which an event is dropped after it was read.
+const (
+	dropMalformed = iota // the record could not be decoded
+	dropQueueFull        // the pipeline was too slow
+	dropRefused          // the pipeline returned an error
+	numDrops
+)
+
+var dropNames = [numDrops]string{"malformed", "queue_full", "refused"}
+
+// counters are read by the metrics' callbacks while the drain goroutine writes them.
+type counters struct {
+	read, emitted [event.NumTypes]atomic.Int64
+	dropped       [event.NumTypes][numDrops]atomic.Int64
+	lost          [event.NumTypes][bpf.NumLosses]atomic.Int64
+	recursion     atomic.Int64
+}
+
+// batch is what goes to the pipeline at once.
+type batch struct {
+	logs    plog.Logs
+	records plog.LogRecordSlice
+	types   [event.NumTypes]int // number of records by type; TypeAny are reports
+	since   time.Time
+}
+
+type securityReceiver struct {
+	cfg  *Config
+	set  receiver.Settings
+	next consumer.Logs
+	obs  *receiverhelper.ObsReport
+	open func(*sensor.Options) (kernel, error)
+
+	host      event.Host
+	clock     *hostinfo.Clock
+	kernel    kernel
+	conv      *converter
+	store     stateStore
+	telemetry *metadata.TelemetryBuilder
+	count     counters
+
+	stopping atomic.Bool
+	drained  sync.WaitGroup
+	queue    chan *batch
+	deliver  sync.WaitGroup
+	saves    chan state
+	saved    sync.WaitGroup
+
+	// Of the drain goroutine.
+	batch       *batch
+	types       uint32
+	seq         uint64
+	lastLoss    sensor.Losses
+	lastDropped [event.NumTypes][numDrops]int64
+	losses      lossReport
+	running     bool
+}
+
+func newReceiver(set receiver.Settings, cfg *Config, next consumer.Logs) (receiver.Logs, error) {
+	obs, err := receiverhelper.NewObsReport(receiverhelper.ObsReportSettings{ReceiverID: set.ID, Transport: "ebpf", ReceiverCreateSettings: set})
+	if err != nil {
+		return nil, err
+	}
+	return &securityReceiver{cfg: cfg, set: set, next: next, obs: obs, open: openSensor}, nil
+}
+
+// Start loads and attaches the kernel side, takes the snapshot of the processes, and begins to read.
+func (r *securityReceiver) Start(ctx context.Context, host component.Host) (err error) {
+	defer func() {
+		if err != nil {
+			_ = r.release(ctx)
+		}
+	}()
+	r.stopping.Store(false)
+	if r.host, err = hostinfo.Detect(r.cfg.HostID); err != nil {
+		return fmt.Errorf("find out about the host: %w", err)
+	}
+	if r.clock, err = hostinfo.NewClock(); err != nil {
+		return fmt.Errorf("read the clocks: %w", err)
+	}
+	if r.store, err = openStateStore(ctx, host, r.cfg.Storage, r.set.ID); err != nil {
+		return err
+	}
+	if r.conv, err = r.newConverter(); err != nil {
+		return err
+	}
+	scope, err := r.cfg.Scope.resolveScope()
+	if err != nil {
+		return err
+	}
+	r.types = r.cfg.enabled()
+	opts := sensor.Options{Types: r.types, RingSize: r.cfg.RingBufferSize, Scope: scope}
+	for name, e := range r.cfg.Events {
+		t, _ := event.TypeByName(name)
+		for _, errno := range e.Errors {
+			opts.Errors[t] = append(opts.Errors[t], errnoByName(errno))
+		}
+	}
+	if r.kernel, err = r.open(&opts); err != nil {
+		return err
+	}
+	attached := event.Time(time.Now().UnixNano())
+	if r.telemetry, err = r.newTelemetry(); err != nil {
+		return err
+	}
+	if err := r.snapshot(scope.Trees); err != nil {
+		return err
+	}
+	r.lastLoss = sensor.Losses{}
+	r.losses = lossReport{since: attached}
+	r.newBatch()
+	if err := r.resume(ctx, attached); err != nil {
+		return err
+	}
+
+	r.queue = make(chan *batch, r.cfg.Batch.QueueSize)
+	r.saves = make(chan state, 1)
+	r.deliver.Go(r.deliverLoop)
+	r.saved.Go(r.saveLoop)
+	r.drained.Go(r.drainLoop)
+	r.running = true
+	size, _ := r.kernel.Size()
+	r.set.Logger.Info("watching the kernel", zap.String("backend", string(BackendSyscall)), zap.Int("ring_buffer_bytes", size),
+		zap.Int64("processes", int64(r.conv.tree.Stats().Processes)), zap.String("host.id", r.host.ID), zap.String("host.id.source", r.host.IDSource))
+	return nil
+}
+
+func (r *securityReceiver) newConverter() (*converter, error) {
+	scrubber, err := privacy.NewScrubber(r.cfg.Args.Scrub, r.cfg.Args.SensitiveWords)
+	if err != nil {
+		return nil, fmt.Errorf("args: %w", err)
+	}
+	paths, err := newResolver()
+	if err != nil {
+		return nil, fmt.Errorf("open /proc: %w", err)
+	}
+	c := &converter{
+		users: enrich.NewUsers(), scrubber: scrubber, envs: privacy.NewEnvFilter(r.cfg.EnvsWithValue), paths: paths,
+		wall: r.clock.Wall, containersOnly: r.cfg.Scope.ContainersOnly, extended: r.cfg.Schema == SchemaExtended,
+	}
+	c.tree = proctree.New(proctree.Config{
+		MaxProcesses: r.cfg.ProcessTree.MaxProcesses, Retention: r.cfg.ProcessTree.Retention,
+		Users: c.users, Containers: enrich.NewContainers(), CgroupPath: paths.cgroupPath,
+	})
+	return c, nil
+}
+
+// maxSnapshots bounds the search for descendants that are forked while it goes on.
+const maxSnapshots = 5
+
+// snapshot fills the process tree with what runs already. The descendants of the scope's process trees are found here:
+// from then on the kernel side adds their children itself.
+func (r *securityReceiver) snapshot(trees []uint32) error {
+	var bad error
+	each := func(handle func(*sensor.Record)) error {
+		return r.kernel.Snapshot(func(rec *sensor.Record, err error) {
+			if err != nil {
+				bad = err
+				return
+			}
+			handle(rec)
+		})
+	}
+	for range maxSnapshots {
+		if len(trees) == 0 {
+			break
+		}
+		parents := map[uint32]uint32{}
+		if err := each(func(rec *sensor.Record) { parents[rec.Pid] = rec.Exec().Ppid }); err != nil {
+			return err
+		}
+		added := false
+		for pid := range parents {
+			if !r.kernel.InTrees(pid) && descends(pid, parents, r.kernel.InTrees) {
+				if err := r.kernel.AddTree(pid); err != nil {
+					return fmt.Errorf("scope: process_trees: %w", err)
+				}
+				added = true
+			}
+		}
+		if !added {
+			break
+		}
+	}
+	if err := each(func(rec *sensor.Record) { r.conv.convert(rec) }); err != nil {
+		return err
+	}
+	return bad
+}
+
+// descends says whether one of pid's ancestors is in the set. A chain of parents has no more than len(parents) steps.
+func descends(pid uint32, parents map[uint32]uint32, in func(uint32) bool) bool {
+	for range parents {
+		parent, ok := parents[pid]
+		if !ok || parent == pid {
+			return false
+		}
+		if in(parent) {
+			return true
+		}
+		pid = parent
+	}
+	return false
+}
+
+// resume decides where the sequence goes on, and reports what was missed since the receiver before this one.
+func (r *securityReceiver) resume(ctx context.Context, attached event.Time) error {
+	st, ok, err := r.store.load(ctx, r.host.BootID)
+	if err != nil {
+		r.set.Logger.Warn("the state of the last run is lost", zap.Error(err))
+	}
+	if ok && st.Clean {
+		r.seq = st.Sequence
+	} else {
+		// Microseconds since the boot: more than any earlier run of this boot has used, as it would have had to emit a
+		// million records a second from the start.
+		var ts unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+			return fmt.Errorf("read the boot clock: %w", err)
+		}
+		r.seq = max(uint64(ts.Nano())/1000, st.Sequence)
+	}
+	if ok {
+		r.appendReport(lossReport{since: st.Time, restart: &st}, attached)
+	}
+	return nil
+}
+
+func (r *securityReceiver) newBatch() {
+	b := &batch{logs: plog.NewLogs(), since: time.Now()}
+	rl := b.logs.ResourceLogs().AppendEmpty()
+	r.host.ToResource(rl.Resource())
+	rl.SetSchemaUrl(event.SchemaURL)
+	sl := rl.ScopeLogs().AppendEmpty()
+	sl.SetSchemaUrl(event.SchemaURL)
+	sl.Scope().SetName(metadata.ScopeName)
+	sl.Scope().SetVersion(r.set.BuildInfo.Version)
+	b.records = sl.LogRecords()
+	b.records.EnsureCapacity(min(r.cfg.Batch.MaxRecords, 64))
+	r.batch = b
+}
+
+// housekeeping intervals
+const (
+	tick         = time.Second
+	clockPeriod  = 10 * time.Second
+	lossPeriod   = 10 * time.Second
+	clockStepMin = time.Millisecond
+)
+
+func (r *securityReceiver) drainLoop() {
+	interval := r.cfg.Drain.MinInterval
+	lastTick, lastClock, lastReport := time.Now(), time.Now(), time.Now()
+	for !r.stopping.Load() {
+		n, err := r.kernel.Drain(interval, r.handle)
+		if err != nil {
+			r.set.Logger.Error("the kernel side can no longer be read; no events from here on", zap.Error(err))
+			return
+		}
+		last := interval
+		interval = r.cfg.Drain.MinInterval
+		if n == 0 {
+			interval = min(2*last, r.cfg.Drain.MaxInterval)
+		}
+		now := time.Now()
+		if r.batch.records.Len() > 0 {
+			if now.Sub(r.batch.since) >= r.cfg.Batch.Timeout {
+				r.flush()
+			}
+		} else {
+			r.batch.since = now
+		}
+		if now.Sub(lastTick) < tick {
+			continue
+		}
+		lastTick = now
+		r.conv.tree.Expire(event.Time(now.UnixNano()))
+		r.collectLosses()
+		if now.Sub(lastReport) >= lossPeriod {
+			lastReport = now
+			r.reportLosses(event.Time(now.UnixNano()))
+		}
+		if now.Sub(lastClock) >= clockPeriod {
+			lastClock = now
+			if step := r.clock.Resample(); step.Abs() >= clockStepMin {
+				r.set.Logger.Info("the clock was set; event times follow", zap.Duration("step", step))
+			}
+		}
+		r.checkpoint(now, false)
+	}
+	// What happened until now is still in the ring buffer.
+	if err := r.kernel.Detach(); err != nil {
+		r.set.Logger.Warn("detach from the kernel", zap.Error(err))
+	}
+	if _, err := r.kernel.Drain(0, r.handle); err != nil {
+		r.set.Logger.Warn("read what was left in the ring buffer", zap.Error(err))
+	}
+	r.collectLosses()
+	r.reportLosses(event.Time(time.Now().UnixNano()))
+	r.flush()
+	r.checkpoint(time.Now(), true)
+}
+
+func (r *securityReceiver) checkpoint(now time.Time, clean bool) {
+	st := state{BootID: r.host.BootID, Sequence: r.seq, Time: event.Time(now.UnixNano()), Clean: clean}
+	if clean {
+		r.saves <- st
+		return
+	}
+	select {
+	case r.saves <- st:
+	default: // the one before is still being written
+	}
+}
+
+// handle takes one record of the ring buffer.
+func (r *securityReceiver) handle(rec *sensor.Record, err error) {
+	if err != nil {
+		r.count.dropped[event.TypeAny][dropMalformed].Add(1)
+		return
+	}
+	typ := event.Type(rec.Type)
+	r.count.read[typ].Add(1)
+	ev := r.conv.convert(rec)
+	if ev == nil || r.types&(1<<typ) == 0 {
+		return
+	}
+	r.seq++
+	ev.Facts.Sequence = r.seq
+	ev.Facts.Observed = event.Time(time.Now().UnixNano())
+	event.EncodeRecord(ev, &r.host, r.batch.records.AppendEmpty())
+	r.batch.types[typ]++
+	if r.batch.records.Len() >= r.cfg.Batch.MaxRecords {
+		r.flush()
+	}
+}
+
+// flush hands the batch over. The drain goroutine never waits: if the pipeline is too slow, the batch is dropped.
+func (r *securityReceiver) flush() {
+	b := r.batch
+	if b.records.Len() == 0 {
+		return
+	}
+	r.newBatch()
+	select {
+	case r.queue <- b:
+	default:
+		r.drop(b, dropQueueFull)
+	}
+}
+
+func (r *securityReceiver) drop(b *batch, why int) {
+	for typ, n := range b.types {
+		r.count.dropped[typ][why].Add(int64(n))
+	}
+}
+
+// Retries of a batch that the pipeline refused: few, because the kernel does not wait.
+const (
+	maxAttempts = 4
+	firstPause  = 50 * time.Millisecond
+)
+
+func (r *securityReceiver) deliverLoop() {
+	for b := range r.queue {
+		n := b.records.Len()
+		ctx := r.obs.StartLogsOp(context.Background())
+		var err error
+		for attempt, pause := 0, firstPause; attempt < maxAttempts; attempt, pause = attempt+1, pause*2 {
+			if attempt > 0 {
+				time.Sleep(pause)
+			}
+			if err = r.next.ConsumeLogs(ctx, b.logs); err == nil || consumererror.IsPermanent(err) {
+				break
+			}
+		}
+		r.obs.EndLogsOp(ctx, "ebpf", n, err)
+		if err != nil {
+			r.drop(b, dropRefused)
+			continue
+		}
+		for typ, n := range b.types {
+			r.count.emitted[typ].Add(int64(n))
+		}
+	}
+}
+
+func (r *securityReceiver) saveLoop() {
+	failed := false
+	for st := range r.saves {
+		if err := r.store.save(context.Background(), st); err != nil {
+			if !failed { // once: the next second would only say it again
+				r.set.Logger.Warn("the state could not be stored; after a restart it will not be known what was missed", zap.Error(err))
+			}
+			failed = true
+			continue
+		}
+		failed = false
+	}
+}
+
+// Shutdown detaches, hands on what was read, and frees everything. It may be called without Start and more than once.
+func (r *securityReceiver) Shutdown(ctx context.Context) error {
+	if !r.running {
+		return nil
+	}
+	r.running = false
+	r.stopping.Store(true)
+	r.kernel.Interrupt()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.drained.Wait()
+		close(r.queue)
+		close(r.saves)
+		r.deliver.Wait()
+		r.saved.Wait()
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return fmt.Errorf("the pipeline did not take the last records: %w", errors.Join(ctx.Err(), r.kernel.Detach()))
+	}
+	return r.release(ctx)
+}
+
+func (r *securityReceiver) release(ctx context.Context) error {
+	var errs []error
+	if r.telemetry != nil {
+		r.telemetry.Shutdown()
+		r.telemetry = nil
+	}
+	if r.kernel != nil {
+		errs = append(errs, r.kernel.Close())
+		r.kernel = nil
+	}
+	if r.conv != nil {
+		r.conv.paths.close()
+		r.conv = nil
+	}
+	errs = append(errs, r.store.close(ctx))
+	r.store = stateStore{}
+	return errors.Join(errs...)
+}
