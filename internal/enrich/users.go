@@ -7,7 +7,6 @@ import (
 	"bufio"
 	"bytes"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -127,26 +126,23 @@ type fileState struct {
 func (t *nameTable) name(u *Users, mntns, pid uint32, file string, id uint32) string {
 	if now := u.now(); !t.read || now.Sub(t.checked) >= recheck || now.Before(t.checked) {
 		t.read, t.checked = true, now
-		t.refresh(u.root(mntns, pid), file)
+		t.refresh(u, mntns, pid, file)
 	}
 	return t.names[id]
 }
 
-// root is the root directory through which a process's files can be seen.
-func (u *Users) root(mntns, pid uint32) string {
-	if mntns == u.self || mntns == 0 {
-		return u.host
-	}
-	return filepath.Join(u.proc, strconv.FormatUint(uint64(pid), 10), "root")
-}
-
-// refresh reads the file if it has changed. If it cannot be opened because the process is gone, what was known stays.
-func (t *nameTable) refresh(root, file string) {
-	f, st, err := openBelow(root, file)
+// refresh reads the file if it has changed. If it cannot be opened, as when the process is gone, what was known stays.
+func (t *nameTable) refresh(u *Users, mntns, pid uint32, file string) {
+	root, err := u.openRoot(mntns, pid)
 	if err != nil {
 		return
 	}
-	defer f.Close()
+	f, st, err := openBelow(root, file)
+	_ = unix.Close(root)
+	if err != nil {
+		return
+	}
+	defer f.Close() //nolint:errcheck // nothing was written
 	if st == t.state {
 		return
 	}
@@ -154,32 +150,44 @@ func (t *nameTable) refresh(root, file string) {
 	t.names = parseNames(f)
 }
 
-// openBelow opens a regular file below root; symbolic links cannot lead out of it. A FIFO or device, which a container can
-// put there, is not opened for reading and so cannot block.
-func openBelow(root, file string) (*os.File, fileState, error) {
-	var state fileState
-	dir, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, state, err
+// openRoot opens the root directory of a mount namespace, which is seen through a process. The error says, too, that the
+// process is in another one: the pid was taken over.
+func (u *Users) openRoot(mntns, pid uint32) (int, error) {
+	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
+	if mntns == u.self || mntns == 0 {
+		return unix.Open(u.host, flags, 0)
 	}
-	defer unix.Close(dir) //nolint:errcheck // nothing was written
-	fd, err := unix.Openat2(dir, file, &unix.OpenHow{
+	dir := filepath.Join(u.proc, strconv.FormatUint(uint64(pid), 10))
+	fd, err := unix.Open(filepath.Join(dir, "root"), flags, 0)
+	if err != nil {
+		return -1, err
+	}
+	if namespaceOf(filepath.Join(dir, "ns/mnt")) != mntns {
+		_ = unix.Close(fd)
+		return -1, unix.ESRCH
+	}
+	return fd, nil
+}
+
+// openBelow opens a regular file below the directory root; symbolic links cannot lead out of it. What else a container can
+// put there does not block: a FIFO is opened without waiting for its other end, and not read.
+func openBelow(root int, file string) (*os.File, fileState, error) {
+	var st unix.Stat_t
+	fd, err := unix.Openat2(root, file, &unix.OpenHow{
 		Flags:   unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY,
 		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
 	})
 	if err != nil {
-		return nil, state, err
+		return nil, fileState{}, err
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
+	if err = unix.Fstat(fd, &st); err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
+		err = unix.EINVAL
+	}
+	if err != nil {
 		_ = unix.Close(fd)
-		return nil, state, err
+		return nil, fileState{}, err
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		_ = unix.Close(fd)
-		return nil, state, &fs.PathError{Op: "read", Path: file, Err: unix.EINVAL}
-	}
-	state = fileState{dev: uint64(st.Dev), ino: st.Ino, size: st.Size, mtime: st.Mtim.Nano(), ctime: st.Ctim.Nano()} //nolint:unconvert // 32 bits elsewhere
+	state := fileState{dev: uint64(st.Dev), ino: st.Ino, size: st.Size, mtime: st.Mtim.Nano(), ctime: st.Ctim.Nano()} //nolint:unconvert // 32 bits elsewhere
 	return os.NewFile(uintptr(fd), file), state, nil
 }
 

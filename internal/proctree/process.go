@@ -13,8 +13,8 @@ var sources = [...]string{
 // kernelCredentials are those of kernel threads, of which none are recorded.
 var kernelCredentials = &event.ProcessCredentials{}
 
-// fill makes n what x says.
-func (t *Tree) fill(n *node, x *Exec, rank uint8) {
+// fill makes n what x says. before is the process before the exec; nil if unknown.
+func (t *Tree) fill(n *node, x *Exec, rank uint8, before *event.Process) {
 	n.rank, n.inScope = rank, x.InScope
 	n.key = keyOf(&x.Actor).owned()
 	n.alts = nil
@@ -33,10 +33,13 @@ func (t *Tree) fill(n *node, x *Exec, rank uint8) {
 			p.CgroupPath = n.proc.CgroupPath
 		}
 	}
+	if p.CgroupPath == "" && before != nil && before.CgroupID == x.CgroupID {
+		p.CgroupPath = before.CgroupPath
+	}
 	if p.CgroupPath == "" && rank != rankUnknown {
 		p.CgroupPath = t.cgroupPath(x.PID)
 	}
-	t.apply(n, p, nil)
+	t.apply(n, p, before)
 	t.replace(n, p)
 }
 

@@ -170,12 +170,13 @@ func (t *Tree) Exec(x *Exec) event.ProcessContext {
 	if n != nil && n.rank >= rankEvent {
 		return t.context(n, t.touch(n, &x.Actor), x.TID) // seen before
 	}
-	t.makeRoom(2)
+	if n == nil {
+		t.makeRoom(1)
+	}
 	prev := t.nodes[x.PrevID]
 	if x.PrevID == 0 || x.PrevID == x.ID {
 		prev = nil
 	}
-	n = t.nodes[x.ID] // making room may have cost it
 	isNew := n == nil
 	if isNew {
 		n = t.insert(x.ID, x.PID)
@@ -183,7 +184,11 @@ func (t *Tree) Exec(x *Exec) event.ProcessContext {
 	n.prevID = x.PrevID
 	n.execChild = prev != nil && !prev.forked && prev.rank > rankUnknown
 	n.forked = false
-	t.fill(n, x, rankEvent)
+	var before *event.Process
+	if prev != nil {
+		before = prev.proc
+	}
+	t.fill(n, x, rankEvent, before)
 	switch {
 	case prev == nil:
 		t.linkID(n, x.ParentID)
@@ -245,6 +250,9 @@ func (t *Tree) Fork(f *Fork) event.ProcessContext {
 // Exit marks a process as exited and returns its last context, with the time of the exit.
 func (t *Tree) Exit(x *Exit) event.ProcessContext {
 	n := t.known(&x.Actor, 0)
+	if n.rank == rankUnknown && !n.inScope {
+		t.enterScope(n, &x.Actor) // whether it is in scope is not known, and there is nothing to hide
+	}
 	t.touch(n, &x.Actor)
 	if n.proc.ExitTime == 0 {
 		p := clone(n.proc)
@@ -258,20 +266,20 @@ func (t *Tree) Exit(x *Exit) event.ProcessContext {
 // Snapshot adds a process that was there at the start. Processes may come in any order: who comes before the parent is
 // linked when the parent comes. What an event has said of the process already is kept.
 func (t *Tree) Snapshot(x *Exec) {
-	t.makeRoom(1)
 	n := t.nodes[x.ID]
 	if n != nil {
 		if n.rank < rankSnapshot {
-			t.fill(n, x, rankSnapshot)
+			t.fill(n, x, rankSnapshot, nil)
 		}
 		if n.parent == nil && !n.gone {
 			t.linkID(n, x.ParentID)
 		}
 		return
 	}
+	t.makeRoom(1)
 	n = t.insert(x.ID, x.PID)
 	cur := t.pids[x.PID]
-	t.fill(n, x, rankSnapshot)
+	t.fill(n, x, rankSnapshot, nil)
 	t.linkID(n, x.ParentID)
 	switch {
 	case cur == nil:
@@ -305,17 +313,15 @@ func (t *Tree) Expire(now event.Time) {
 
 // known returns the node of a, making one if it is not in the tree. extra is how many nodes the caller is about to add.
 func (t *Tree) known(a *Actor, extra int) *node {
-	n := t.nodes[a.ID]
-	if n != nil && extra == 0 {
-		return n
+	if n := t.nodes[a.ID]; n != nil {
+		if extra > 0 {
+			t.makeRoom(extra)
+		}
+		if !n.removed {
+			return n
+		}
 	}
-	if len(t.nodes)+1+extra > t.cfg.MaxProcesses {
-		t.makeRoom(1 + extra)
-		n = t.nodes[a.ID]
-	}
-	if n != nil {
-		return n
-	}
+	t.makeRoom(1 + extra)
 	t.unknown.Add(1)
 	x, rank := Exec{Actor: *a}, rankUnknown
 	if t.cfg.Fallback != nil {
@@ -326,9 +332,9 @@ func (t *Tree) known(a *Actor, extra int) *node {
 			rank = rankFallback
 		}
 	}
-	n = t.insert(a.ID, a.PID)
+	n := t.insert(a.ID, a.PID)
 	t.becomeCurrent(n, x.ForkTime, 0)
-	t.fill(n, &x, rank)
+	t.fill(n, &x, rank, nil)
 	t.linkID(n, x.ParentID)
 	return n
 }
