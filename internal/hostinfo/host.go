@@ -16,14 +16,16 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/picketsec/picket/internal/event"
 )
 
-// The values of Host.IDSource, in the order in which they are tried.
+// The values of event.Host.IDSource, in the order in which they are tried.
 const (
 	IDFromConfig    = "config"
 	IDFromDMI       = "dmi"
-	IDFromMachineID = "machine_id"
-	IDFromKubeNode  = "k8s_node_name"
+	IDFromMachineID = "machine-id"
+	IDFromKubeNode  = "kubernetes"
 )
 
 // maxFile bounds what is read of a file, in bytes.
@@ -40,12 +42,12 @@ type Options struct {
 // UUID that the firmware gives (root may read it), else the machine-id, else the name of the Kubernetes node (environment
 // K8S_NODE_NAME or NODE_NAME). The error says that none of them is to be had, or that the kernel does not tell its release;
 // the rest of Host is filled in as far as it is known.
-func Detect(configuredID string) (Host, error) {
+func Detect(configuredID string) (event.Host, error) {
 	return DetectWith(configuredID, Options{})
 }
 
 // DetectWith is Detect with other places to look at.
-func DetectWith(configuredID string, o Options) (Host, error) {
+func DetectWith(configuredID string, o Options) (event.Host, error) {
 	if o.Root == "" {
 		o.Root = "/"
 	}
@@ -55,7 +57,7 @@ func DetectWith(configuredID string, o Options) (Host, error) {
 	if o.Uname == nil {
 		o.Uname = unix.Uname
 	}
-	h := Host{Arch: runtime.GOARCH, OSType: "linux", BootID: o.line("proc/sys/kernel/random/boot_id")}
+	h := event.Host{Arch: runtime.GOARCH, OSType: "linux", BootID: o.line("proc/sys/kernel/random/boot_id")}
 	h.OSName, h.OSVersion = o.osRelease()
 	h.ID, h.IDSource = o.id(configuredID)
 
