@@ -774,3 +774,40 @@ func TestLentBody(t *testing.T) {
 	assert.Zero(t, n)
 	require.Error(t, err)
 }
+
+// What the event model encodes arrives whole: the Body as message, the rule and the container as tags.
+func TestEncodedDetection(t *testing.T) {
+	host := event.Host{ID: "c0ffee", Name: "web-1", Arch: "amd64", OSType: "linux"}
+	ld := plog.NewLogs()
+	rl := ld.ResourceLogs().AppendEmpty()
+	host.ToResource(rl.Resource())
+	records := rl.ScopeLogs().AppendEmpty().LogRecords()
+
+	ev := event.Event{
+		Type: event.TypeOpen,
+		Date: event.Time(eventTime.UnixNano()),
+		Process: event.ProcessContext{Process: &event.Process{
+			PID: 7, Comm: "sh\"\xff", Container: &event.ContainerContext{ID: strings.Repeat("ab", 32)},
+		}},
+		Container: &event.ContainerContext{ID: strings.Repeat("ab", 32)},
+	}
+	plain := plog.NewLogRecord()
+	event.EncodeRecord(&ev, &host, plain)
+	event.EncodeDetection(records.AppendEmpty(), plain, &host, &event.RuleInfo{
+		ID: "cron", GroupID: "persistence", Description: "Cron \"job\"", Tags: []string{"tactic:TA0003"},
+	}, defaultAgentVersion)
+	event.EncodeReport(records.AppendEmpty(), &host, event.RecordEventsLost, 8, ev.Date, []byte(`{"lost":1}`))
+
+	intake := intaketest.Start(t)
+	e := startPusher(t, newConfig(intake), nopTelemetry())
+	require.NoError(t, e.push(t.Context(), ld))
+	require.Empty(t, intake.Problems())
+	logs := intake.Logs()
+	require.Len(t, logs, 2)
+	assert.Equal(t, records.At(0).Body().Str(), logs[0].Message)
+	assert.Equal(t, eventTime.UnixMilli(), logs[0].Timestamp)
+	assert.Equal(t, "web-1", logs[0].Hostname)
+	assert.Equal(t, []string{"rule_id:persistence", "source_rule_id:cron", "tactic:TA0003", "type:open", "container_id:" + strings.Repeat("ab", 32)}, logs[0].Tags())
+	assert.Equal(t, `{"lost":1}`, logs[1].Message)
+	assert.Equal(t, []string{"rule_id:events_lost", "source_rule_id:events_lost", "type:custom_event"}, logs[1].Tags())
+}
