@@ -1,0 +1,148 @@
+// Copyright The Picket Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"golang.org/x/time/rate"
+
+	"github.com/picketsec/picket/internal/event"
+)
+
+// The default rate of detections per rule and host: one per 100 ms, with a burst of 40, as Datadog's agent has it.
+const (
+	defaultRateInterval = 100 * time.Millisecond
+	defaultRateBurst    = 40
+)
+
+// maxLimitedHosts bounds the hosts whose rates a gateway remembers. The host that was quiet longest is forgotten, which
+// gives it a new burst and drops its count of suppressed detections.
+const maxLimitedHosts = 4096
+
+// maxTokens bounds the tokens of a rule and host, as Datadog's agent does.
+const maxTokens = 500
+
+// Limiter keeps detections of each rule and host below the rule's rate. It runs on the events' own time and not on the
+// clock: a queue that is worked off after an outage must not lose the detections that were hours apart when they happened,
+// and a redelivered batch is decided as it was before. After a long step back in time a bucket goes on from the
+// earlier time, so that one record from the future cannot silence a rule. It is safe for concurrent use.
+type Limiter struct {
+	mu    sync.Mutex
+	hosts *simplelru.LRU[string, map[string]*buckets]
+}
+
+// buckets are those of a rule on a host.
+type buckets struct {
+	one    *bucket                         // of rules without limiter_token
+	tokens *simplelru.LRU[string, *bucket] // by token
+}
+
+type bucket struct {
+	*rate.Limiter
+	every      time.Duration
+	last       event.Time // the latest time so far
+	suppressed int64
+}
+
+// maxDisorder is how far back in time an event may be to count as late. What is further back means that the clock was set,
+// or that the latest time was wrong.
+const maxDisorder = event.Time(time.Minute)
+
+// NewLimiter makes a Limiter with no history.
+func NewLimiter() *Limiter {
+	return &Limiter{hosts: newLRU[map[string]*buckets](maxLimitedHosts)}
+}
+
+func newLRU[T any](size int) *simplelru.LRU[string, T] {
+	lru, err := simplelru.NewLRU[string, T](size, nil)
+	if err != nil { // only for a size that is not positive
+		panic(err)
+	}
+	return lru
+}
+
+// Allow says whether r may make a detection for host at t. token is what AppendToken made of the event; it is not kept. If
+// so, suppressed is how many it was not allowed since the last; if not, it is 0.
+func (l *Limiter) Allow(host string, r *Rule, token []byte, t event.Time) (suppressed int64, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.bucket(host, r, token)
+	if !b.allow(t) {
+		b.suppressed++
+		return 0, false
+	}
+	suppressed, b.suppressed = b.suppressed, 0
+	return suppressed, true
+}
+
+func (l *Limiter) bucket(host string, r *Rule, token []byte) *bucket {
+	rules, found := l.hosts.Get(host)
+	if !found {
+		rules = map[string]*buckets{}
+		l.hosts.Add(host, rules)
+	}
+	bs := rules[r.ID]
+	if bs == nil {
+		bs = &buckets{}
+		rules[r.ID] = bs
+	}
+	if len(token) == 0 {
+		if bs.one == nil || bs.one.every != r.Every {
+			bs.one = newBucket(r.Every, bs.one)
+		}
+		return bs.one
+	}
+	if bs.tokens == nil {
+		bs.tokens = newLRU[*bucket](maxTokens)
+	}
+	b, found := bs.tokens.Get(string(token))
+	if !found || b.every != r.Every {
+		b = newBucket(r.Every, b)
+		bs.tokens.Add(string(token), b)
+	}
+	return b
+}
+
+// newBucket makes a full bucket, in the place of old if that is not nil.
+func newBucket(every time.Duration, old *bucket) *bucket {
+	interval, burst := defaultRateInterval, defaultRateBurst
+	if every > 0 {
+		interval, burst = every, 1
+	}
+	b := &bucket{Limiter: rate.NewLimiter(rate.Every(interval), burst), every: every}
+	if old != nil {
+		b.suppressed = old.suppressed
+	}
+	return b
+}
+
+func (b *bucket) allow(t event.Time) bool {
+	at := time.Unix(0, int64(t))
+	switch {
+	case t >= b.last:
+		b.last = t
+	case t < b.last-maxDisorder:
+		// A rate.Limiter waits for its time to come again. Go on from here, with an empty bucket, so that going back and forth
+		// gains nothing.
+		b.Limiter, b.last = rate.NewLimiter(b.Limit(), b.Burst()), t
+		b.ReserveN(at, b.Burst())
+	}
+	return b.AllowN(at, 1)
+}
+
+// Retain forgets the rules that set does not have.
+func (l *Limiter) Retain(set *Set) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, rules := range l.hosts.Values() {
+		for id := range rules {
+			if !set.Has(id) {
+				delete(rules, id)
+			}
+		}
+	}
+}
