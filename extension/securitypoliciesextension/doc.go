@@ -1,0 +1,8 @@
+// Copyright The Picket Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:generate mdatagen metadata.yaml
+
+// Package securitypoliciesextension provides detection rules to other components: it loads policy files, and again when
+// they change.
+package securitypoliciesextension
