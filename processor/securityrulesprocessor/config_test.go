@@ -1,0 +1,50 @@
+// Copyright The Picket Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package securityrulesprocessor
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/confmap"
+	"go.opentelemetry.io/collector/confmap/confmaptest"
+
+	"github.com/picketsec/picket/processor/securityrulesprocessor/internal/metadata"
+)
+
+func TestLoadConfig(t *testing.T) {
+	policies := component.MustNewID("security_policies")
+	tests := []struct {
+		id   component.ID
+		want *Config
+		err  string
+	}{
+		{id: component.NewID(metadata.Type), want: &Config{Policies: policies, OnNoMatch: NoMatchDrop}},
+		{
+			id:   component.NewIDWithName(metadata.Type, "pass"),
+			want: &Config{Policies: component.MustNewIDWithName("security_policies", "prod"), OnNoMatch: NoMatchPass},
+		},
+		{id: component.NewIDWithName(metadata.Type, "nothing"), err: "`policies` must name the extension that has the rules, such as security_policies"},
+		{id: component.NewIDWithName(metadata.Type, "wrong"), err: "`on_no_match` must be \"drop\" or \"pass\", it is \"keep\""},
+	}
+	conf, err := confmaptest.LoadConf(filepath.Join("testdata", "config.yaml"))
+	require.NoError(t, err)
+	for _, tt := range tests {
+		t.Run(tt.id.String(), func(t *testing.T) {
+			cfg := NewFactory().CreateDefaultConfig()
+			sub, err := conf.Sub(tt.id.String())
+			require.NoError(t, err)
+			require.NoError(t, sub.Unmarshal(cfg))
+			if tt.err != "" {
+				require.EqualError(t, confmap.Validate(cfg), tt.err)
+				return
+			}
+			require.NoError(t, confmap.Validate(cfg))
+			assert.Equal(t, tt.want, cfg)
+		})
+	}
+}

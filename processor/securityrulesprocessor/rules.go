@@ -1,0 +1,265 @@
+// Copyright The Picket Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package securityrulesprocessor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/processor"
+	"go.opentelemetry.io/collector/processor/processorhelper"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.uber.org/zap"
+
+	"github.com/picketsec/picket/internal/event"
+	"github.com/picketsec/picket/internal/policy"
+	"github.com/picketsec/picket/processor/securityrulesprocessor/internal/metadata"
+)
+
+// rules is the processor.
+type rules struct {
+	cfg       *Config
+	logger    *zap.Logger
+	telemetry *metadata.TelemetryBuilder
+	next      consumer.Logs
+	version   string // of the build
+
+	active      atomic.Pointer[ruleset]
+	limiter     *policy.Limiter
+	workers     sync.Pool
+	unsubscribe func()
+	reports     *reporter
+
+	foreignOnce sync.Once
+	decodeOnce  sync.Once
+	actionOnce  sync.Once
+	typeOptions [event.NumTypes]metric.AddOption
+}
+
+// ruleset is a set of rules with what the processor keeps per rule.
+type ruleset struct {
+	*policy.Set
+	options map[string]metric.AddOption // by rule id
+}
+
+func newRules(set processor.Settings, cfg *Config, next consumer.Logs) (*rules, error) {
+	tb, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
+	if err != nil {
+		return nil, fmt.Errorf("creating metrics: %w", err)
+	}
+	p := &rules{
+		cfg:       cfg,
+		logger:    set.Logger,
+		telemetry: tb,
+		next:      next,
+		version:   set.BuildInfo.Version,
+		limiter:   policy.NewLimiter(),
+	}
+	p.workers.New = func() any { return newWorker() }
+	for t := range p.typeOptions {
+		p.typeOptions[t] = metric.WithAttributeSet(attribute.NewSet(attribute.String("type", event.Type(t).String())))
+	}
+	return p, nil
+}
+
+// start finds the extension and takes its rules.
+func (p *rules) start(_ context.Context, host component.Host) error {
+	ext, ok := host.GetExtensions()[p.cfg.Policies]
+	if !ok {
+		return fmt.Errorf("`policies` names the extension %q, which is not there: configure it and list it in service::extensions", p.cfg.Policies)
+	}
+	provider, ok := ext.(policy.Provider)
+	if !ok {
+		return fmt.Errorf("`policies` names the extension %q, which has no rules: it must be of type security_policies", p.cfg.Policies)
+	}
+	if provider.Current() == nil {
+		return fmt.Errorf("`policies` names the extension %q, which has not loaded any rules", p.cfg.Policies)
+	}
+	p.reports = newReporter(p.next, p.logger, p.version)
+	p.unsubscribe = provider.Subscribe(p.use)
+	return nil
+}
+
+func (p *rules) shutdown(context.Context) error {
+	if p.unsubscribe != nil {
+		p.unsubscribe()
+		p.unsubscribe = nil
+	}
+	if p.reports != nil {
+		p.reports.close()
+		p.reports = nil
+	}
+	p.telemetry.Shutdown()
+	return nil
+}
+
+// use takes a set of rules into use, and reports on it.
+func (p *rules) use(set *policy.Set, report *policy.Report) {
+	if old := p.active.Load(); old == nil || old.Set != set {
+		rs := &ruleset{Set: set, options: make(map[string]metric.AddOption, set.Len())}
+		for t := range event.NumTypes {
+			for _, r := range set.Rules(t) {
+				rs.options[r.ID] = metric.WithAttributeSet(attribute.NewSet(attribute.String("rule", r.ID)))
+			}
+		}
+		p.active.Store(rs)
+		p.limiter.Retain(set)
+	}
+	p.reports.send(set, report)
+}
+
+// counts are what one batch adds to the metrics.
+type counts struct {
+	evaluated    [event.NumTypes]int64
+	foreign      int64
+	decodeErrors int64
+}
+
+func (p *rules) add(ctx context.Context, c *counts) {
+	for t, n := range c.evaluated {
+		if n > 0 {
+			p.telemetry.ProcessorSecurityRulesEvaluated.Add(ctx, n, p.typeOptions[t])
+		}
+	}
+	if c.foreign > 0 {
+		p.telemetry.ProcessorSecurityRulesForeign.Add(ctx, c.foreign)
+	}
+	if c.decodeErrors > 0 {
+		p.telemetry.ProcessorSecurityRulesDecodeErrors.Add(ctx, c.decodeErrors)
+	}
+}
+
+// processLogs puts detections in the place of the records that rules match. ld is only read; if nothing is to be changed, it
+// is what is returned.
+func (p *rules) processLogs(ctx context.Context, ld plog.Logs) (plog.Logs, error) {
+	rs := p.active.Load()
+	if rs == nil {
+		return ld, errors.New("the processor has not been started")
+	}
+	w := p.workers.Get().(*worker)
+	defer func() {
+		w.leave()
+		p.workers.Put(w)
+	}()
+	var c counts
+	out := output{src: ld}
+	for i := range ld.ResourceLogs().Len() {
+		rl := ld.ResourceLogs().At(i)
+		w.enter(rl.Resource())
+		for j := range rl.ScopeLogs().Len() {
+			records := rl.ScopeLogs().At(j).LogRecords()
+			for k := range records.Len() {
+				out.at(i, j, k)
+				if p.record(ctx, w, rs, records.At(k), &out, &c) {
+					out.keep()
+				} else {
+					out.drop()
+				}
+			}
+		}
+	}
+	p.add(ctx, &c)
+	if out.records() == 0 {
+		return ld, processorhelper.ErrSkipProcessingData
+	}
+	return out.logs(), nil
+}
+
+// record evaluates the rules on a record and appends the detections to out. It says whether the record itself stays.
+func (p *rules) record(ctx context.Context, w *worker, rs *ruleset, lr plog.LogRecord, out *output, c *counts) bool {
+	unmatched := p.cfg.OnNoMatch == NoMatchPass
+	switch kindOf(lr) {
+	case event.KindEvent:
+	case event.KindDetection, event.KindReport:
+		return true
+	default:
+		c.foreign++
+		p.foreignOnce.Do(func() {
+			p.logger.Warn("a record that is not of Picket, or of another version of its record format, is treated as unmatched; "+
+				"more of them are only counted", zap.String("event_name", lr.EventName()), zap.String("on_no_match", string(p.cfg.OnNoMatch)))
+		})
+		return unmatched
+	}
+	t, err := event.TypeOfRecord(lr)
+	if err != nil || len(rs.Rules(t)) == 0 {
+		return unmatched // also types of newer senders
+	}
+	if err := w.decoder.DecodeRecord(lr, rs.Need(t), &w.event); err != nil {
+		c.decodeErrors++
+		p.decodeOnce.Do(func() {
+			p.logger.Warn("an event record cannot be read and is treated as unmatched; more of them are only counted",
+				zap.String("event_name", lr.EventName()), zap.Error(err))
+		})
+		return unmatched
+	}
+	c.evaluated[t]++
+	w.context.Now = timeOf(lr)
+	w.context.Host = w.readHost().ID
+	detected := false
+	for _, r := range rs.Rules(t) {
+		if r.Program.Match(&w.context) && p.matched(ctx, w, rs, r, lr, out) {
+			detected = true
+		}
+	}
+	return !detected && unmatched
+}
+
+// matched does what a rule that matches an event calls for. It says whether that was a detection.
+func (p *rules) matched(ctx context.Context, w *worker, rs *ruleset, r *policy.Rule, lr plog.LogRecord, out *output) bool {
+	if r.HasActions() {
+		if err := r.Act(&w.context); err != nil {
+			p.telemetry.ProcessorSecurityRulesActionErrors.Add(ctx, 1, rs.options[r.ID])
+			p.actionOnce.Do(func() {
+				p.logger.Warn("an action of a rule failed; more of them are only counted", zap.Error(err))
+			})
+		}
+	}
+	if r.Silent {
+		return false
+	}
+	w.token = r.AppendToken(w.token[:0], &w.event)
+	suppressed, ok := p.limiter.Allow(w.context.Host, r, w.token, w.context.Now)
+	if !ok {
+		p.telemetry.ProcessorSecurityRulesSuppressed.Add(ctx, 1, rs.options[r.ID])
+		return false
+	}
+	info := r.Info
+	info.SuppressedCount = suppressed
+	info.Unavailable = r.Program.Unavailable(nil, &w.event)
+	event.EncodeDetection(out.add(), lr, w.readHost(), &info, rs.AgentVersion())
+	p.telemetry.ProcessorSecurityRulesDetections.Add(ctx, 1, rs.options[r.ID])
+	return true
+}
+
+// kindOf is the value of picket.record.kind; empty if the record is none of a contract version that is known.
+func kindOf(lr plog.LogRecord) string {
+	version, ok := lr.Attributes().Get(event.AttrContractVersion)
+	if !ok || version.Int() != event.ContractVersion {
+		return ""
+	}
+	kind, ok := lr.Attributes().Get(event.AttrRecordKind)
+	if !ok {
+		return ""
+	}
+	return kind.Str()
+}
+
+// timeOf is the time that rules take for now: that of the event, so that the same record is always decided the same way.
+func timeOf(lr plog.LogRecord) event.Time {
+	switch {
+	case lr.Timestamp() != 0:
+		return event.Time(lr.Timestamp())
+	case lr.ObservedTimestamp() != 0:
+		return event.Time(lr.ObservedTimestamp())
+	}
+	return event.Time(time.Now().UnixNano())
+}
