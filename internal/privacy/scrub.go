@@ -83,12 +83,13 @@ func (s *Scrubber) Scrub(args []string) []string {
 		return args
 	}
 	out, copied := args, false
-	for i := range args {
-		a := args[i]
+	before := ""
+	for i, a := range args {
 		clean, found := hidden, true
-		if i == 0 || a == "" || a[0] == '-' || !s.option(args[i-1]) {
+		if a == "" || a[0] == '-' || !s.option(before) {
 			clean, found = s.text(a)
 		}
+		before = a
 		if !found || clean == a {
 			continue
 		}
@@ -192,7 +193,7 @@ func (s *Scrubber) value(a string, start, end int) (from, to int) {
 	switch {
 	case a[j] == '\\' && j+1 < len(a) && quote(a[j+1]):
 		return j + 2, closing(a, j+2, a[j:j+2])
-	case quote(a[j]) && !(option && start == 0):
+	case quote(a[j]) && (!option || start > 0):
 		return j + 1, closing(a, j+1, a[j:j+1])
 	case option && start == 0:
 		return j, len(a)

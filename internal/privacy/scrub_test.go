@@ -90,10 +90,10 @@ func TestNewScrubberErrors(t *testing.T) {
 		strings.Repeat("a", 129): `sensitive word "` + strings.Repeat("a", 128) + `" is longer than 128 bytes`,
 	} {
 		_, err := NewScrubber(true, []string{word})
-		assert.EqualError(t, err, want)
+		require.EqualError(t, err, want)
 	}
 	_, err := NewScrubber(true, make([]string, 257))
-	assert.EqualError(t, err, "257 sensitive words; at most 256 are possible")
+	require.EqualError(t, err, "257 sensitive words; at most 256 are possible")
 }
 
 func FuzzScrub(f *testing.F) {

@@ -70,11 +70,11 @@ func BenchmarkLookupAfterChange(b *testing.B) {
 
 // BenchmarkForkExecExit is the life of a process.
 func BenchmarkForkExecExit(b *testing.B) {
-	for _, max := range []int{0, 4096} {
-		b.Run(fmt.Sprint("max=", max), func(b *testing.B) {
+	for _, size := range []int{0, 4096} {
+		b.Run(fmt.Sprint("max=", size), func(b *testing.B) {
 			tree, a := benchTree()
-			if max != 0 {
-				tree.cfg.MaxProcesses = max
+			if size != 0 {
+				tree.cfg.MaxProcesses = size
 			}
 			exe, args := &event.File{Path: "/bin/true"}, []string{"x"}
 			b.ReportAllocs()

@@ -94,14 +94,14 @@ func (w *world) next() (step, *modelImage) {
 }
 
 func TestAgainstModel(t *testing.T) {
-	for seed := range uint64(3) {
+	for seed := range uint64(2) {
 		w, tree := newWorld(seed), newTestTree(0)
 		run(tree, &step{do: "snapshot", id: 1, pid: 1}, 0)
 		for i := range 10000 {
 			s, m := w.next()
 			ctx, _ := run(tree, &s, event.Time(1000+i))
 			require.Equal(t, m.String(), showContext(ctx), "seed %d, record %d: %+v", seed, i, s)
-			if i%50 == 0 {
+			if i%200 == 0 {
 				tree.Expire(event.Time(1000 + i))
 				check(t, tree)
 			}
@@ -111,7 +111,7 @@ func TestAgainstModel(t *testing.T) {
 
 // When records are lost and the tree is too small, what it shows is less, but never wrong.
 func TestAgainstModelWithLosses(t *testing.T) {
-	for seed := range uint64(3) {
+	for seed := range uint64(2) {
 		w, tree := newWorld(seed), newTestTree(60)
 		for i := range 10000 {
 			s, m := w.next()
@@ -130,7 +130,7 @@ func TestAgainstModelWithLosses(t *testing.T) {
 				wantPID, _, _ := strings.Cut(want[j], ":")
 				require.Equal(t, wantPID, pid, "seed %d, record %d: %+v: %q, %q", seed, i, s, want, got)
 			}
-			if i%20 == 0 {
+			if i%50 == 0 {
 				tree.Expire(event.Time(1000 + i))
 				check(t, tree)
 			}

@@ -97,6 +97,17 @@ func (l *list) remove(n *node) {
 	l.len--
 }
 
+// node returns the node with the id. Should it be of another pid, then the ids of two processes are the same: it is
+// forgotten, rather than taken for the other.
+func (t *Tree) node(id uint64, pid uint32) *node {
+	n := t.nodes[id]
+	if n != nil && n.pid != pid {
+		t.drop(n)
+		return nil
+	}
+	return n
+}
+
 // insert adds a node that is alive and has no parent and no process yet.
 func (t *Tree) insert(id uint64, pid uint32) *node {
 	n := &node{id: id, pid: pid}

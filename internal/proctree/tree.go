@@ -166,16 +166,16 @@ func (t *Tree) Lookup(a *Actor) event.ProcessContext {
 
 // Exec adds the image of an exec and returns its context.
 func (t *Tree) Exec(x *Exec) event.ProcessContext {
-	n := t.nodes[x.ID]
+	n := t.node(x.ID, x.PID)
 	if n != nil && n.rank >= rankEvent {
 		return t.context(n, t.touch(n, &x.Actor), x.TID) // seen before
 	}
 	if n == nil {
 		t.makeRoom(1)
 	}
-	prev := t.nodes[x.PrevID]
-	if x.PrevID == 0 || x.PrevID == x.ID {
-		prev = nil
+	var prev *node
+	if x.PrevID != 0 && x.PrevID != x.ID {
+		prev = t.node(x.PrevID, x.PID)
 	}
 	isNew := n == nil
 	if isNew {
@@ -223,7 +223,7 @@ func (t *Tree) Fork(f *Fork) event.ProcessContext {
 	}
 	parent := t.known(&f.Parent, 1)
 	pp := t.touch(parent, &f.Parent)
-	n := t.nodes[f.ChildID]
+	n := t.node(f.ChildID, f.ChildPID)
 	switch {
 	case n == nil:
 		n = t.insert(f.ChildID, f.ChildPID)
@@ -266,7 +266,7 @@ func (t *Tree) Exit(x *Exit) event.ProcessContext {
 // Snapshot adds a process that was there at the start. Processes may come in any order: who comes before the parent is
 // linked when the parent comes. What an event has said of the process already is kept.
 func (t *Tree) Snapshot(x *Exec) {
-	n := t.nodes[x.ID]
+	n := t.node(x.ID, x.PID)
 	if n != nil {
 		if n.rank < rankSnapshot {
 			t.fill(n, x, rankSnapshot, nil)
@@ -313,7 +313,7 @@ func (t *Tree) Expire(now event.Time) {
 
 // known returns the node of a, making one if it is not in the tree. extra is how many nodes the caller is about to add.
 func (t *Tree) known(a *Actor, extra int) *node {
-	if n := t.nodes[a.ID]; n != nil {
+	if n := t.node(a.ID, a.PID); n != nil {
 		if extra > 0 {
 			t.makeRoom(extra)
 		}

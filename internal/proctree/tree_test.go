@@ -216,6 +216,13 @@ func TestLineages(t *testing.T) {
 			{do: "exit", id: 3, pid: 10, show: "10:c3x < 1:c1"},
 			{do: "exit", id: 3, pid: 10, show: "10:c3x < 1:c1"},
 		}},
+		{"one id, two processes", []step{
+			{do: "snapshot", id: 1, pid: 1},
+			{do: "fork", id: 1, pid: 1, prev: 2, cpid: 10, show: "10:c1t < 1:c1"},
+			{do: "fork", id: 2, pid: 10, prev: 3, cpid: 11, show: "11:c2t < 10:c2t < 1:c1"},
+			{do: "lookup", id: 2, pid: 50, show: "50:c2?"},
+			{do: "lookup", id: 3, pid: 11, show: "11:c3t"},
+		}},
 		{"a thread is no process", []step{
 			{do: "snapshot", id: 1, pid: 1},
 			{do: "fork", id: 1, pid: 1, prev: 1, cpid: 10, show: "1:c1"},
