@@ -269,9 +269,9 @@ type Process struct {
 	// ID is the kernel side's process id; 0 if unknown. Out of the schema, as what follows.
 	ID uint64 `json:"-"`
 	// AUID, SID, NetNS, MntNS and cgroup as of the process's last event.
-	AUID, SID, NetNS, MntNS uint32
-	CgroupID                uint64
-	CgroupPath              string
+	AUID, SID, NetNS, MntNS uint32 `json:"-"`
+	CgroupID                uint64 `json:"-"`
+	CgroupPath              string `json:"-"`
 
 	// cache holds derived forms: JSON pieces, args_flags and the like. It is filled on first use.
 	cache atomic.Pointer[processCache]
