@@ -69,6 +69,13 @@ func HostFromResource(r pcommon.Resource) (h Host) {
 	return h
 }
 
+// Agent returns what the agent object of every log from this host has; version is the compatibility level of the rules.
+func (h *Host) Agent(version string) Agent {
+	return Agent{
+		Version: version, OS: h.OSType, Arch: h.agentArch(), Origin: originEBPF, KernelVersion: h.KernelRelease, Distribution: h.distribution(),
+	}
+}
+
 // agentArch translates GOARCH to what agent.arch has.
 func (h *Host) agentArch() string {
 	if h.Arch == "amd64" {

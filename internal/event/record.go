@@ -306,10 +306,9 @@ func (d *Decoder) DecodeRecord(lr plog.LogRecord, need Need, e *Event) error {
 	if lr.Body().Type() != pcommon.ValueTypeStr {
 		return fmt.Errorf("%w: the body is no string", ErrForeign)
 	}
-	if err := d.Decode([]byte(lr.Body().Str()), need, e); err != nil {
+	if err := d.decode(lr.Body().Str(), need, e, t); err != nil {
 		return err
 	}
-	e.Type = t
 	if e.Date == 0 {
 		e.Date = Time(lr.Timestamp())
 	}
@@ -371,10 +370,8 @@ func EncodeDetection(dst, src plog.LogRecord, h *Host, r *RuleInfo, agentVersion
 	putStrs(a, AttrRuleTags, r.Tags)
 	putStrs(a, AttrRuleUnavailable, r.Unavailable)
 
-	agent := Agent{
-		RuleID: r.ID, RuleVersion: r.Version, PolicyName: r.PolicyName, PolicyVersion: r.PolicyVersion, Version: agentVersion,
-		OS: h.OSType, Arch: h.agentArch(), Origin: originEBPF, KernelVersion: h.KernelRelease, Distribution: h.distribution(),
-	}
+	agent := h.Agent(agentVersion)
+	agent.RuleID, agent.RuleVersion, agent.PolicyName, agent.PolicyVersion = r.ID, r.Version, r.PolicyName, r.PolicyVersion
 	if r.GroupID != "" {
 		agent.RuleID, agent.OriginalRuleID = r.GroupID, r.ID
 	}

@@ -22,7 +22,6 @@ import (
 // Of the reports on loads: the record's EventName, the rule id and title under which Datadog's agent has them, and the
 // service that agent gives to events about itself.
 const (
-	reportEvent   = "picket.ruleset_loaded"
 	reportRuleID  = "ruleset_loaded"
 	reportTitle   = "New ruleset loaded"
 	reportService = "runtime-security-agent"
@@ -64,14 +63,6 @@ func thisHost(logger *zap.Logger) event.Host {
 		logger.Debug("the host of reports on loaded rules is not fully known", zap.Error(err))
 	}
 	return h
-}
-
-// arch is what agent.arch has for an architecture.
-func arch(goarch string) string {
-	if goarch == "amd64" {
-		return "x64"
-	}
-	return goarch
 }
 
 func (r *reporter) send(set *policy.Set, report *policy.Report) {
@@ -189,10 +180,8 @@ func (r *reporter) encode(set *policy.Set, report *policy.Report, now time.Time)
 	if err != nil {
 		return plog.Logs{}, err
 	}
-	agent := event.Agent{
-		RuleID: reportRuleID, Version: set.AgentVersion(), OS: r.host.OSType, Arch: arch(r.host.Arch), Origin: "ebpf",
-		KernelVersion: r.host.KernelRelease,
-	}
+	agent := r.host.Agent(set.AgentVersion())
+	agent.RuleID = reportRuleID
 	full := event.AppendDetection(nil, text, reportTitle, &agent)
 
 	ld := plog.NewLogs()
@@ -203,6 +192,6 @@ func (r *reporter) encode(set *policy.Set, report *policy.Report, now time.Time)
 	sl.Scope().SetVersion(r.version)
 	t := event.Time(now.UnixNano())
 	// The time tells reports apart. It is no number in a host's sequence of events.
-	event.EncodeReport(sl.LogRecords().AppendEmpty(), &r.host, reportEvent, uint64(t), t, full)
+	event.EncodeReport(sl.LogRecords().AppendEmpty(), &r.host, event.RecordRulesetLoaded, uint64(t), t, full)
 	return ld, nil
 }

@@ -157,7 +157,7 @@ func (p *pipeline) batches() []plog.Logs {
 }
 
 func isReport(ld plog.Logs) bool {
-	return ld.LogRecordCount() == 1 && ld.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).EventName() == reportEvent
+	return ld.LogRecordCount() == 1 && ld.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).EventName() == event.RecordRulesetLoaded
 }
 
 // names is "kind rule" of every record, and "kind event" of those without a rule.

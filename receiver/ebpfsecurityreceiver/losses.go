@@ -16,6 +16,7 @@ import (
 
 	"github.com/picketsec/picket/bpf"
 	"github.com/picketsec/picket/internal/event"
+	"github.com/picketsec/picket/internal/policy"
 	"github.com/picketsec/picket/receiver/ebpfsecurityreceiver/internal/metadata"
 )
 
@@ -101,7 +102,11 @@ func (r *securityReceiver) appendReport(l lossReport, now event.Time) {
 		LastSequence uint64 `json:"last_sequence"`
 		Clean        bool   `json:"clean"`
 	}
+	type evt struct {
+		Name string `json:"name"`
+	}
 	body := struct {
+		Evt      evt       `json:"evt"`
 		Date     string    `json:"date"`
 		Service  string    `json:"service"`
 		From     string    `json:"from"`
@@ -110,7 +115,7 @@ func (r *securityReceiver) appendReport(l lossReport, now event.Time) {
 		Lost     []lossRow `json:"lost_events,omitempty"`
 		Restart  *restart  `json:"restart,omitempty"`
 	}{
-		Date: rfc3339(now), Service: "runtime-security-agent", From: rfc3339(l.since), To: rfc3339(now), Duration: int64(now - l.since), Lost: l.lost,
+		Evt: evt{"custom_event"}, Date: rfc3339(now), Service: "runtime-security-agent", From: rfc3339(l.since), To: rfc3339(now), Duration: int64(now - l.since), Lost: l.lost,
 	}
 	if l.restart != nil {
 		body.Restart = &restart{l.restart.Sequence, l.restart.Clean}
@@ -120,8 +125,11 @@ func (r *securityReceiver) appendReport(l lossReport, now event.Time) {
 		r.set.Logger.Error("write a report", zap.Error(err))
 		return
 	}
+	agent := r.host.Agent(policy.DefaultAgentVersion)
+	agent.RuleID = "lost_events" // as Datadog's agent names its report
 	r.seq++
-	event.EncodeReport(r.batch.records.AppendEmpty(), &r.host, event.RecordEventsLost, r.seq, now, data)
+	event.EncodeReport(r.batch.records.AppendEmpty(), &r.host, event.RecordEventsLost, r.seq, now,
+		event.AppendDetection(nil, data, "Events were lost", &agent))
 	r.batch.types[event.TypeAny]++
 }
 

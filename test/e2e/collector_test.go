@@ -164,8 +164,9 @@ func (c *collector) metric(name string, with ...string) (sum float64) {
 	require.NoError(c.t, err)
 lines:
 	for line := range strings.SplitSeq(b.String(), "\n") {
-		series, value, ok := strings.Cut(line, "} ")
-		if !ok || !strings.HasPrefix(series, name) || strings.TrimSuffix(strings.TrimPrefix(series[:strings.IndexByte(series, '{')], name), "_total") != "" {
+		series, value, ok := cutLast(line, " ")
+		full, _, _ := strings.Cut(series, "{")
+		if !ok || strings.TrimSuffix(full, "_total") != name {
 			continue
 		}
 		for _, w := range with {
@@ -178,6 +179,14 @@ lines:
 		sum += v
 	}
 	return sum
+}
+
+func cutLast(s, sep string) (before, after string, ok bool) {
+	i := strings.LastIndex(s, sep)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+len(sep):], true
 }
 
 // detection is one log that the intake took, as far as the tests look at it.
@@ -208,7 +217,7 @@ func detections(t *testing.T, logs []intaketest.Log) (out []detection) {
 	for i := range logs {
 		var d detection
 		require.NoError(t, json.Unmarshal([]byte(logs[i].Message), &d))
-		if d["agent"] == nil {
+		if d["service"] == "runtime-security-agent" {
 			continue // a report
 		}
 		var plain map[string]any
