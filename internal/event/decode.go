@@ -7,350 +7,470 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"time"
-
-	"github.com/go-faster/jx"
+	"strconv"
+	"strings"
+	"unsafe"
 )
 
 // Bounds of what is read of a body, which may come from the network.
 const (
 	maxAncestors = 1024
-	maxStrings   = 4096 // elements of an array of strings
+	maxProcesses = 4 * maxAncestors // of all lineages together
+	maxStrings   = 4096             // elements of an array
 )
 
-// Decoder reads CSM Threats JSON back into the model. It may be reused, but not by two goroutines at once.
+var (
+	errTooLong   = fmt.Errorf("an array has more than %d elements", maxStrings)
+	errAncestors = fmt.Errorf("more than %d ancestors", maxAncestors)
+	errProcesses = fmt.Errorf("more than %d processes", maxProcesses)
+	errAddress   = errors.New("no IP address")
+	errOutcome   = errors.New("unknown outcome")
+	errCut       = errors.New("the body does not end as an object")
+	errTrailing  = errors.New("the body is followed by something else")
+)
+
+// Decoder reads CSM Threats JSON back into the model. It is for one goroutine at a time. The zero value is ready for use.
+//
+// What an event points to belongs to the Decoder and holds until its next call; strings may alias the body.
 type Decoder struct {
-	dec  jx.Decoder
+	scanner
 	need Need
+
+	procs       arena[decodedProcess]
+	files       arena[File]
+	credentials arena[ProcessCredentials]
+	containers  arena[ContainerContext]
+	fileEvent   FileEvent
+	strings     []string
+	lineage     []*decodedProcess
+	caps        [4]capsText
+	nextCaps    int
 }
 
-var errTooLong = errors.New("array is too long")
+// decodedProcess is a Process, and whether its text had arguments or environment of its own.
+type decodedProcess struct {
+	Process
+	own bool
+}
 
-// Decode reads an event's or a detection's body, as far as need asks for it, and replaces all of e. Members that are not
-// known are skipped. What is read does not alias body.
-func (d *Decoder) Decode(body []byte, need Need, e *Event) error {
-	*e = Event{}
-	d.need = need
-	d.dec.ResetBytes(body)
-	if err := d.event(e); err != nil {
-		return fmt.Errorf("read the body: %w", err)
+// capsText remembers what an array of capabilities meant: the same few sets come again and again.
+type capsText struct {
+	text string
+	set  CapSet
+}
+
+// arena gives out zero values, and the same ones again after reset.
+type arena[T any] struct {
+	items []*T
+	n     int
+}
+
+func (a *arena[T]) get() *T {
+	if a.n == len(a.items) {
+		a.items = append(a.items, new(T))
 	}
-	if p := &e.Process; p.Process != nil {
-		inheritArgs(p.Process, p.Ancestors)
-		for i, a := range p.Ancestors {
-			inheritArgs(a, p.Ancestors[i+1:])
-		}
-		if p.Parent != nil {
-			inheritArgs(p.Parent, p.Ancestors[min(1, len(p.Ancestors)):])
-		}
+	a.n++
+	return a.items[a.n-1]
+}
+
+// maxKept bounds what an unusually large event leaves behind.
+const maxKept = 64
+
+func (a *arena[T]) reset() {
+	if len(a.items) > maxKept {
+		clear(a.items[maxKept:])
+		a.items = a.items[:maxKept]
+	}
+	for _, p := range a.items[:min(a.n, len(a.items))] {
+		var zero T
+		*p = zero
+	}
+	a.n = 0
+}
+
+func (d *Decoder) reset(body string, need Need) {
+	d.procs.reset()
+	d.files.reset()
+	d.credentials.reset()
+	d.containers.reset()
+	if cap(d.strings) > maxStrings {
+		d.strings = nil
+	}
+	clear(d.strings)
+	d.strings = d.strings[:0]
+	clear(d.lineage)
+	d.lineage = d.lineage[:0]
+	d.scanner = scanner{text: body}
+	d.need = need
+}
+
+// processNeeds are the groups whose members are in process.
+const processNeeds = NeedProcess | NeedArgs | NeedEnvs | NeedExecutable | NeedCredentials | NeedParent | NeedAncestors
+
+// Decode reads an event's or a detection's body as far as need asks for it, and replaces all of e. Members that are not
+// known are skipped, and a null is a member that is absent. It reads no further than to the last member that is needed:
+// what comes after that is only checked to end as an object does.
+//
+// e points to what belongs to the Decoder, and its strings may alias body: use it until the next call, and while body
+// does not change.
+func (d *Decoder) Decode(body []byte, need Need, e *Event) error {
+	return d.decode(unsafe.String(unsafe.SliceData(body), len(body)), need, e, TypeAny)
+}
+
+func (d *Decoder) decode(body string, need Need, e *Event, t Type) error {
+	*e = Event{Type: t}
+	d.reset(body, need)
+	d.root(e)
+	if d.err != nil {
+		return fmt.Errorf("read the body: %w", d.err)
 	}
 	return nil
 }
 
-// inheritArgs gives a forked child the arguments that the encoder left to the next entry that has them.
-func inheritArgs(p *Process, next []*Process) {
-	if !p.IsThread || p.Argv0 != "" || len(p.Args) > 0 || len(p.Envs) > 0 {
-		return
+// The members of the root that are always read, as two more groups.
+const (
+	needEvt Need = 1 << (iota + 30)
+	needDate
+)
+
+// wanted returns which groups are to be read of an event of type t that can have them. Each is one member of the root,
+// but for NeedOther, which only ends with the body.
+func wanted(need Need, t Type) Need {
+	n := need & (NeedFile | NeedExit | NeedContainer | NeedNetwork | NeedOther)
+	if need&processNeeds != 0 {
+		n |= NeedProcess
 	}
-	for _, n := range next {
-		if n.Argv0 != "" || len(n.Args) > 0 || len(n.Envs) > 0 || !n.IsThread {
-			p.Argv0, p.Args, p.ArgsTruncated, p.Envs, p.EnvsTruncated = n.Argv0, n.Args, n.ArgsTruncated, n.Envs, n.EnvsTruncated
-			return
-		}
+	switch t {
+	case TypeAny, TypeExit:
+	case TypeFork:
+		n &^= NeedFile | NeedExit | NeedNetwork
+	case TypeConnect, TypeBind:
+		n &^= NeedFile | NeedExit
+	default:
+		n &^= NeedExit | NeedNetwork
 	}
+	return n | needEvt | needDate
 }
 
 func (d *Decoder) wants(n Need) bool { return d.need&n != 0 }
 
-// object reads an object member by member. A null is an empty object.
-func (d *Decoder) object(member func(key []byte) error) error {
-	if d.dec.Next() == jx.Null {
-		return d.dec.Null()
-	}
-	return d.dec.ObjBytes(func(_ *jx.Decoder, key []byte) error {
-		if err := member(key); err != nil {
-			return fmt.Errorf("%s: %w", key, err)
+func (d *Decoder) root(e *Event) {
+	var seen Need
+	for o := (jsonObject{}); d.next(&o); {
+		seen |= d.rootMember(e, o.key)
+		if wanted(d.need, e.Type)&^seen == 0 {
+			if d.err == nil && !strings.HasSuffix(strings.TrimRight(d.text[d.pos:], " \t\r\n"), "}") {
+				d.fail(errCut)
+			}
+			return
 		}
-		return nil
-	})
-}
-
-func (d *Decoder) array(element func() error) error {
-	if d.dec.Next() == jx.Null {
-		return d.dec.Null()
 	}
-	return d.dec.Arr(func(*jx.Decoder) error { return element() })
-}
-
-func (d *Decoder) str(v *string) error {
-	if d.dec.Next() == jx.Null {
-		return d.dec.Null()
+	if d.peek(); d.pos < len(d.text) {
+		d.fail(errTrailing)
 	}
-	s, err := d.dec.Str()
-	*v = Unescape(s)
-	return err
 }
 
-func (d *Decoder) strs(v *[]string) error {
-	return d.array(func() error {
-		if len(*v) == maxStrings {
-			return errTooLong
+// rootMember reads a member of the root and returns its group.
+func (d *Decoder) rootMember(e *Event, key string) Need {
+	if d.null() {
+		return 0
+	}
+	switch key {
+	case "evt":
+		d.evt(e)
+		return needEvt
+	case "date":
+		d.time(&e.Date)
+		return needDate
+	case "file":
+		if d.wants(NeedFile) {
+			d.fileEvent = FileEvent{}
+			e.File = &d.fileEvent
+			d.readFileEvent(e.File)
+			if f := e.File.Destination; f != nil && e.Type == TypeChown {
+				f.Has |= HasOwner
+			}
+			return NeedFile
+		}
+	case "exit":
+		if d.wants(NeedExit) {
+			e.Exit = &ExitEvent{}
+			d.exit(e.Exit)
+			return NeedExit
+		}
+	case "process":
+		if d.wants(processNeeds) {
+			d.processContext(&e.Process)
+			return NeedProcess
+		}
+	case "container":
+		if d.wants(NeedContainer) {
+			e.Container = d.containers.get()
+			d.container(e.Container)
+			return NeedContainer
+		}
+	case "network":
+		if d.wants(NeedNetwork) {
+			e.Network = &NetworkContext{}
+			d.network(e.Network)
+			return NeedNetwork
+		}
+	case "bind":
+		if d.wants(NeedNetwork) {
+			e.Bind = &BindEvent{}
+			d.socketAddress(&e.Bind.Addr, new(string))
+			return NeedNetwork
+		}
+	case "connect":
+		// No group: network, which comes after it, may be there too.
+		if e.Extended = true; d.wants(NeedNetwork) {
+			e.Connect = &ConnectEvent{}
+			d.socketAddress(&e.Connect.Addr, &e.Connect.Protocol)
+			return 0
+		}
+	case "cgroup":
+		if e.Extended = true; d.wants(NeedFacts) {
+			d.cgroup(&e.Facts.CgroupPath)
+			return 0
+		}
+	case "usr":
+		if d.wants(NeedOther) {
+			e.Usr = &UserContext{}
+			d.usr(e.Usr)
+			return 0
+		}
+	default:
+		if d.wants(NeedOther) {
+			d.rare(e, key)
+			return 0
+		}
+	}
+	d.skip()
+	return 0
+}
+
+func (d *Decoder) strs(v *[]string) {
+	start := len(d.strings)
+	*v = nil
+	for open := false; d.element(&open); {
+		if len(d.strings)-start == maxStrings {
+			d.fail(errTooLong)
+			return
 		}
 		var s string
-		err := d.str(&s)
-		*v = append(*v, s)
-		return err
-	})
-}
-
-func (d *Decoder) boolean(v *bool) (err error) {
-	*v, err = d.dec.Bool()
-	return err
-}
-
-func (d *Decoder) u64(v *uint64) (err error) {
-	*v, err = d.dec.UInt64()
-	return err
-}
-
-func (d *Decoder) u32(v *uint32) (err error) {
-	*v, err = d.dec.UInt32()
-	return err
-}
-
-func (d *Decoder) u16(v *uint16) (err error) {
-	*v, err = d.dec.UInt16()
-	return err
-}
-
-func (d *Decoder) time(v *Time) error {
-	s, err := d.dec.Str()
-	if err != nil {
-		return err
+		d.str(&s)
+		d.strings = append(d.strings, s)
 	}
-	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
-		return err
+	if end := len(d.strings); end > start {
+		*v = d.strings[start:end:end]
 	}
-	*v = Time(t.UnixNano())
-	return nil
 }
 
-func (d *Decoder) caps(v *CapSet) error {
-	return d.array(func() error {
-		s, err := d.dec.Str()
-		if err != nil {
-			return err
+func (d *Decoder) capSet(v *CapSet) {
+	*v = 0
+	d.peek()
+	start := d.pos
+	if d.skip(); d.err != nil {
+		return
+	}
+	text := d.text[start:d.pos]
+	if text == "[]" {
+		return
+	}
+	for i := range d.caps {
+		if d.caps[i].text == text {
+			*v = d.caps[i].set
+			return
 		}
-		if n, ok := capNumbers[s]; ok {
+	}
+	d.pos = start
+	for open := false; d.element(&open); {
+		name := d.quoted()
+		if n, ok := capNumbers[name]; ok {
 			*v |= 1 << n
-			return nil
+			continue
 		}
-		// bits without a name: one decimal number
-		n, err := jx.DecodeStr(s).UInt64()
+		n, err := strconv.ParseUint(name, 10, 64) // the bits without a name
+		if err != nil {
+			d.fail(errSyntax)
+			return
+		}
 		*v |= CapSet(n)
-		return err
-	})
-}
-
-func (d *Decoder) addr(v *netip.Addr) error {
-	s, err := d.dec.Str()
-	if err != nil || s == "" {
-		return err
 	}
-	*v, err = netip.ParseAddr(s)
-	return err
+	const longest = 2048
+	if d.err == nil && len(text) <= longest {
+		d.caps[d.nextCaps%len(d.caps)] = capsText{strings.Clone(text), *v}
+		d.nextCaps++
+	}
 }
 
-func (d *Decoder) event(e *Event) error {
-	return d.object(func(key []byte) (err error) {
-		switch string(key) {
-		case "evt":
-			return d.evt(e)
-		case "date":
-			return d.time(&e.Date)
-		case "file":
-			if d.wants(NeedFile) {
-				e.File = &FileEvent{}
-				return d.fileEvent(e.File)
+func (d *Decoder) addr(v *netip.Addr) {
+	*v = netip.Addr{}
+	text := d.quoted()
+	if d.err != nil || text == "" {
+		return
+	}
+	var err error
+	if *v, err = netip.ParseAddr(text); err != nil {
+		d.fail(errAddress)
+	}
+}
+
+func (d *Decoder) evt(e *Event) {
+	e.Evt = EventContext{}
+	var name, category string
+	for o := (jsonObject{}); d.next(&o); {
+		switch o.key {
+		case "name":
+			d.str(&name)
+		case "category":
+			d.str(&category)
+		case "outcome":
+			var text string
+			d.str(&text)
+			var err error
+			if e.Evt.Outcome, err = ParseOutcome(text); err != nil {
+				d.fail(errOutcome)
 			}
-		case "exit":
-			if d.wants(NeedExit) {
-				e.Exit = &ExitEvent{}
-				return d.object(func(key []byte) error {
-					switch string(key) {
-					case "cause":
-						return d.str(&e.Exit.Cause)
-					case "code":
-						return d.u32(&e.Exit.Code)
-					}
-					return d.dec.Skip()
-				})
-			}
-		case "process":
-			if d.need&(NeedProcess|NeedArgs|NeedEnvs|NeedExecutable|NeedCredentials|NeedParent|NeedAncestors) != 0 {
-				return d.processContext(&e.Process)
-			}
-		case "container":
-			if d.wants(NeedContainer) {
-				e.Container = &ContainerContext{}
-				return d.container(e.Container)
-			}
-		case "network":
-			if d.wants(NeedNetwork) {
-				e.Network = &NetworkContext{}
-				return d.network(e.Network)
-			}
-		case "bind":
-			if d.wants(NeedNetwork) {
-				e.Bind = &BindEvent{}
-				return d.object(func(key []byte) error {
-					if string(key) == "addr" {
-						return d.ipPortFamily(&e.Bind.Addr)
-					}
-					return d.dec.Skip()
-				})
-			}
-		case "connect":
-			e.Extended = true
-			if d.wants(NeedNetwork) {
-				e.Connect = &ConnectEvent{}
-				return d.object(func(key []byte) error {
-					switch string(key) {
-					case "addr":
-						return d.ipPortFamily(&e.Connect.Addr)
-					case "protocol":
-						return d.str(&e.Connect.Protocol)
-					}
-					return d.dec.Skip()
-				})
-			}
-		case "usr":
-			if d.wants(NeedOther) {
-				e.Usr = &UserContext{}
-				return d.object(func(key []byte) error {
-					switch string(key) {
-					case "id":
-						return d.str(&e.Usr.ID)
-					case "group":
-						return d.str(&e.Usr.Group)
-					}
-					return d.dec.Skip()
-				})
+		case "async":
+			d.boolean(&e.Evt.Async)
+		case "matched_rules":
+			e.Evt.MatchedRules = nil
+			for open := false; d.element(&open); {
+				if len(e.Evt.MatchedRules) == maxStrings {
+					d.fail(errTooLong)
+					return
+				}
+				var r MatchedRule
+				d.matchedRule(&r)
+				e.Evt.MatchedRules = append(e.Evt.MatchedRules, r)
 			}
 		default:
-			if d.wants(NeedOther) {
-				return d.rare(e, string(key))
-			}
+			d.skip()
 		}
-		return d.dec.Skip()
-	})
+	}
+	t, known := TypeByName(name)
+	switch {
+	case d.err != nil:
+	case !known:
+		e.Evt.Name, e.Evt.Category = name, category // of a newer sender
+	case e.Type != TypeAny && e.Type != t:
+		d.fail(fmt.Errorf("evt.name is %s, and the record's event name is of %s", t, e.Type))
+	default:
+		e.Type = t
+	}
 }
 
-func (d *Decoder) evt(e *Event) error {
-	return d.object(func(key []byte) error {
-		switch string(key) {
-		case "name":
-			s, err := d.dec.Str()
-			if err != nil {
-				return err
-			}
-			e.Type, _ = TypeByName(s)
-			return nil
-		case "outcome":
-			s, err := d.dec.Str()
-			if err != nil {
-				return err
-			}
-			e.Evt.Outcome, err = ParseOutcome(s)
-			return err
-		case "async":
-			return d.boolean(&e.Evt.Async)
-		case "matched_rules":
-			return d.array(func() error {
-				if len(e.Evt.MatchedRules) == maxStrings {
-					return errTooLong
-				}
-				e.Evt.MatchedRules = append(e.Evt.MatchedRules, MatchedRule{})
-				r := &e.Evt.MatchedRules[len(e.Evt.MatchedRules)-1]
-				return d.object(func(key []byte) error {
-					switch string(key) {
-					case "id":
-						return d.str(&r.ID)
-					case "version":
-						return d.str(&r.Version)
-					case "tags":
-						return d.strs(&r.Tags)
-					case "policy_name":
-						return d.str(&r.PolicyName)
-					case "policy_version":
-						return d.str(&r.PolicyVersion)
-					}
-					return d.dec.Skip()
-				})
-			})
+func (d *Decoder) matchedRule(r *MatchedRule) {
+	for o := (jsonObject{}); d.next(&o); {
+		switch o.key {
+		case "id":
+			d.str(&r.ID)
+		case "version":
+			d.str(&r.Version)
+		case "tags":
+			d.strs(&r.Tags)
+		case "policy_name":
+			d.str(&r.PolicyName)
+		case "policy_version":
+			d.str(&r.PolicyVersion)
+		default:
+			d.skip()
 		}
-		return d.dec.Skip()
-	})
+	}
+}
+
+func (d *Decoder) exit(x *ExitEvent) {
+	for o := (jsonObject{}); d.next(&o); {
+		switch o.key {
+		case "cause":
+			d.str(&x.Cause)
+		case "code":
+			d.u32(&x.Code)
+		default:
+			d.skip()
+		}
+	}
+}
+
+func (d *Decoder) cgroup(path *string) {
+	for o := (jsonObject{}); d.next(&o); {
+		if o.key == "id" {
+			d.str(path)
+		} else {
+			d.skip()
+		}
+	}
+}
+
+func (d *Decoder) usr(u *UserContext) {
+	for o := (jsonObject{}); d.next(&o); {
+		switch o.key {
+		case "id":
+			d.str(&u.ID)
+		case "group":
+			d.str(&u.Group)
+		default:
+			d.skip()
+		}
+	}
 }
 
 // fileMember reads one member of a File; false if it has none of that name.
-func (d *Decoder) fileMember(f *File, key []byte) (bool, error) {
-	switch string(key) {
+func (d *Decoder) fileMember(f *File, key string) bool {
+	switch key {
 	case "path":
-		return true, d.str(&f.Path)
+		d.str(&f.Path)
 	case "name":
-		return true, d.str(&f.Name)
+		d.str(&f.Name)
 	case "path_resolution_error":
-		return true, d.str(&f.PathResolutionError)
+		d.str(&f.PathResolutionError)
 	case "inode":
 		f.Has |= HasInode
-		return true, d.u64(&f.Inode)
+		d.u64(&f.Inode)
 	case "mode":
 		f.Has |= HasMode
-		return true, d.u32(&f.Mode)
+		d.u32(&f.Mode)
 	case "in_upper_layer":
 		f.Has |= HasUpperLayer
-		return true, d.boolean(&f.InUpperLayer)
+		d.boolean(&f.InUpperLayer)
 	case "mount_id":
 		f.Has |= HasMountID
-		return true, d.u32(&f.MountID)
+		d.u32(&f.MountID)
 	case "filesystem":
-		return true, d.str(&f.Filesystem)
+		d.str(&f.Filesystem)
 	case "uid":
-		v, err := d.dec.Int64()
-		f.UID = v
-		return true, err
+		d.i64(&f.UID)
 	case "gid":
-		v, err := d.dec.Int64()
-		f.GID = v
-		return true, err
+		d.i64(&f.GID)
 	case "user":
-		return true, d.str(&f.User)
+		d.str(&f.User)
 	case "group":
-		return true, d.str(&f.Group)
+		d.str(&f.Group)
 	case "attribute_name":
-		return true, d.str(&f.AttributeName)
+		d.str(&f.AttributeName)
 	case "attribute_namespace":
-		return true, d.str(&f.AttributeNamespace)
+		d.str(&f.AttributeNamespace)
 	case "flags":
-		return true, d.strs(&f.Flags)
+		d.strs(&f.Flags)
 	case "access_time":
-		return true, d.time(&f.AccessTime)
+		d.time(&f.AccessTime)
 	case "modification_time":
-		return true, d.time(&f.ModificationTime)
+		d.time(&f.ModificationTime)
 	case "change_time":
-		return true, d.time(&f.ChangeTime)
+		d.time(&f.ChangeTime)
 	case "package_name":
-		return true, d.str(&f.PackageName)
+		d.str(&f.PackageName)
 	case "package_version":
-		return true, d.str(&f.PackageVersion)
+		d.str(&f.PackageVersion)
 	case "hashes":
-		return true, d.strs(&f.Hashes)
+		d.strs(&f.Hashes)
 	case "hash_state":
-		return true, d.str(&f.HashState)
+		d.str(&f.HashState)
+	default:
+		return false
 	}
-	return false, nil
+	return true
 }
 
 // owned marks the owner of a file as known. The schema requires uid and gid, so they say 0 also where nothing is known: then
@@ -361,459 +481,580 @@ func (f *File) owned() {
 	}
 }
 
-func (d *Decoder) file(f *File) error {
-	defer f.owned()
-	return d.object(func(key []byte) error {
-		if known, err := d.fileMember(f, key); known {
-			return err
+// file reads a File. A null is none.
+func (d *Decoder) file(v **File) {
+	*v = nil
+	if d.null() {
+		return
+	}
+	f := d.files.get()
+	for o := (jsonObject{}); d.next(&o); {
+		if !d.fileMember(f, o.key) {
+			d.skip()
 		}
-		return d.dec.Skip()
-	})
+	}
+	f.owned()
+	*v = f
 }
 
-func (d *Decoder) fileEvent(f *FileEvent) error {
-	defer f.owned()
-	return d.object(func(key []byte) error {
-		if known, err := d.fileMember(&f.File, key); known {
-			return err
+func (d *Decoder) readFileEvent(f *FileEvent) {
+	for o := (jsonObject{}); d.next(&o); {
+		if d.fileMember(&f.File, o.key) {
+			continue
 		}
-		switch string(key) {
+		switch o.key {
 		case "destination":
-			f.Destination = &File{}
-			return d.file(f.Destination)
+			d.file(&f.Destination)
 		case "new_mount_id":
 			f.Has |= HasNewMountID
-			return d.u32(&f.NewMountID)
+			d.u32(&f.NewMountID)
 		case "device":
 			f.Has |= HasDevice
-			return d.u32(&f.Device)
+			d.u32(&f.Device)
 		case "fstype":
-			return d.str(&f.FSType)
+			d.str(&f.FSType)
+		default:
+			d.skip()
 		}
-		return d.dec.Skip()
-	})
+	}
+	f.owned()
 }
 
-func (d *Decoder) container(c *ContainerContext) error {
-	return d.object(func(key []byte) error {
-		switch string(key) {
+func (d *Decoder) container(c *ContainerContext) {
+	for o := (jsonObject{}); d.next(&o); {
+		switch o.key {
 		case "id":
-			return d.str(&c.ID)
+			d.str(&c.ID)
 		case "created_at":
-			return d.time(&c.CreatedAt)
+			d.time(&c.CreatedAt)
+		default:
+			d.skip()
 		}
-		return d.dec.Skip()
-	})
+	}
 }
 
-func (d *Decoder) credentials(c *ProcessCredentials) error {
-	return d.object(func(key []byte) error {
-		switch string(key) {
+func (d *Decoder) readCredentials(c *ProcessCredentials) {
+	for o := (jsonObject{}); d.next(&o); {
+		switch o.key {
 		case "uid":
-			return d.u32(&c.UID)
+			d.u32(&c.UID)
 		case "user":
-			return d.str(&c.User)
+			d.str(&c.User)
 		case "gid":
-			return d.u32(&c.GID)
+			d.u32(&c.GID)
 		case "group":
-			return d.str(&c.Group)
+			d.str(&c.Group)
 		case "euid":
-			return d.u32(&c.EUID)
+			d.u32(&c.EUID)
 		case "euser":
-			return d.str(&c.EUser)
+			d.str(&c.EUser)
 		case "egid":
-			return d.u32(&c.EGID)
+			d.u32(&c.EGID)
 		case "egroup":
-			return d.str(&c.EGroup)
+			d.str(&c.EGroup)
 		case "fsuid":
-			return d.u32(&c.FSUID)
+			d.u32(&c.FSUID)
 		case "fsuser":
-			return d.str(&c.FSUser)
+			d.str(&c.FSUser)
 		case "fsgid":
-			return d.u32(&c.FSGID)
+			d.u32(&c.FSGID)
 		case "fsgroup":
-			return d.str(&c.FSGroup)
+			d.str(&c.FSGroup)
 		case "cap_effective":
-			return d.caps(&c.CapEffective)
+			d.capSet(&c.CapEffective)
 		case "cap_permitted":
-			return d.caps(&c.CapPermitted)
+			d.capSet(&c.CapPermitted)
 		case "destination":
-			c.Destination = &CredentialsDestination{}
-			return d.credentialsDestination(c.Destination)
+			if !d.null() {
+				c.Destination = &CredentialsDestination{}
+				d.credentialsDestination(c.Destination)
+			}
+		default:
+			d.skip()
 		}
-		return d.dec.Skip()
-	})
+	}
 }
 
 // credentialsDestination finds the kind by the members that are there.
-func (d *Decoder) credentialsDestination(c *CredentialsDestination) error {
-	return d.object(func(key []byte) error {
-		switch string(key) {
+func (d *Decoder) credentialsDestination(c *CredentialsDestination) {
+	for o := (jsonObject{}); d.next(&o); {
+		switch o.key {
 		case "uid":
 			c.Kind = CredentialsSetUID
-			return d.u32(&c.UID)
-		case "euid":
-			return d.u32(&c.EUID)
-		case "fsuid":
-			return d.u32(&c.FSUID)
-		case "user":
-			return d.str(&c.User)
-		case "euser":
-			return d.str(&c.EUser)
-		case "fsuser":
-			return d.str(&c.FSUser)
+			d.u32(&c.UID)
 		case "gid":
 			c.Kind = CredentialsSetGID
-			return d.u32(&c.UID)
-		case "egid":
-			return d.u32(&c.EUID)
-		case "fsgid":
-			return d.u32(&c.FSUID)
-		case "group":
-			return d.str(&c.User)
-		case "egroup":
-			return d.str(&c.EUser)
-		case "fsgroup":
-			return d.str(&c.FSUser)
+			d.u32(&c.UID)
+		case "euid", "egid":
+			d.u32(&c.EUID)
+		case "fsuid", "fsgid":
+			d.u32(&c.FSUID)
+		case "user", "group":
+			d.str(&c.User)
+		case "euser", "egroup":
+			d.str(&c.EUser)
+		case "fsuser", "fsgroup":
+			d.str(&c.FSUser)
 		case "cap_effective":
 			c.Kind = CredentialsCapset
-			return d.caps(&c.CapEffective)
+			d.capSet(&c.CapEffective)
 		case "cap_permitted":
-			return d.caps(&c.CapPermitted)
+			d.capSet(&c.CapPermitted)
+		default:
+			d.skip()
 		}
-		return d.dec.Skip()
-	})
+	}
 }
 
-func (d *Decoder) userSession(u *UserSessionContext) error {
-	return d.object(func(key []byte) error {
-		switch string(key) {
+func (d *Decoder) userSession(u *UserSessionContext) {
+	for o := (jsonObject{}); d.next(&o); {
+		switch o.key {
 		case "id":
-			return d.str(&u.ID)
+			d.str(&u.ID)
 		case "session_type":
-			return d.str(&u.SessionType)
+			d.str(&u.SessionType)
 		case "k8s_username":
-			return d.str(&u.K8SUsername)
+			d.str(&u.K8SUsername)
 		case "k8s_uid":
-			return d.str(&u.K8SUID)
+			d.str(&u.K8SUID)
 		case "k8s_groups":
-			return d.strs(&u.K8SGroups)
+			d.strs(&u.K8SGroups)
 		case "k8s_extra":
-			u.K8SExtra = map[string][]string{}
-			return d.object(func(key []byte) error {
+			u.K8SExtra = nil
+			for o := (jsonObject{}); d.next(&o); {
 				if len(u.K8SExtra) == maxStrings {
-					return errTooLong
+					d.fail(errTooLong)
+					return
 				}
-				name := Unescape(string(key))
+				if u.K8SExtra == nil {
+					u.K8SExtra = map[string][]string{}
+				}
 				var v []string
-				err := d.strs(&v)
-				u.K8SExtra[name] = v
-				return err
-			})
+				d.strs(&v)
+				u.K8SExtra[Unescape(o.key)] = v
+			}
+		default:
+			d.skip()
 		}
-		return d.dec.Skip()
-	})
+	}
 }
 
 // processMember reads one member of a Process; false if it has none of that name.
-func (d *Decoder) processMember(p *Process, key []byte) (bool, error) {
-	skip := func(n Need, read func() error) (bool, error) {
-		if d.wants(n) {
-			return true, read()
-		}
-		return true, d.dec.Skip()
-	}
-	switch string(key) {
+func (d *Decoder) processMember(p *decodedProcess, key string) bool {
+	switch key {
 	case "pid":
-		return true, d.u32(&p.PID)
+		d.u32(&p.PID)
 	case "ppid":
-		return true, d.u32(&p.PPID)
+		d.u32(&p.PPID)
 	case "tid":
-		return true, d.u32(&p.TID)
+		d.u32(&p.TID)
 	case "uid":
-		return true, d.u32(&p.UID)
+		d.u32(&p.UID)
 	case "gid":
-		return true, d.u32(&p.GID)
+		d.u32(&p.GID)
 	case "user":
-		return true, d.str(&p.User)
+		d.str(&p.User)
 	case "group":
-		return true, d.str(&p.Group)
+		d.str(&p.Group)
 	case "path_resolution_error":
-		return true, d.str(&p.PathResolutionError)
+		d.str(&p.PathResolutionError)
 	case "comm":
-		return true, d.str(&p.Comm)
+		d.str(&p.Comm)
 	case "tty":
-		return true, d.str(&p.TTY)
+		d.str(&p.TTY)
 	case "fork_time":
-		return true, d.time(&p.ForkTime)
+		d.time(&p.ForkTime)
 	case "exec_time":
-		return true, d.time(&p.ExecTime)
+		d.time(&p.ExecTime)
 	case "exit_time":
-		return true, d.time(&p.ExitTime)
-	case "credentials":
-		return skip(NeedCredentials, func() error {
-			p.Credentials = &ProcessCredentials{}
-			return d.credentials(p.Credentials)
-		})
-	case "user_session":
-		return skip(NeedProcess, func() error {
-			p.UserSession = &UserSessionContext{}
-			return d.userSession(p.UserSession)
-		})
-	case "executable":
-		return skip(NeedExecutable, func() error {
-			p.Executable = &File{}
-			return d.file(p.Executable)
-		})
-	case "interpreter":
-		return skip(NeedExecutable, func() error {
-			p.Interpreter = &File{}
-			return d.file(p.Interpreter)
-		})
-	case "container":
-		return skip(NeedContainer|NeedProcess, func() error {
-			p.Container = &ContainerContext{}
-			return d.container(p.Container)
-		})
-	case "argv0":
-		return skip(NeedArgs, func() error { return d.str(&p.Argv0) })
-	case "args":
-		return skip(NeedArgs, func() error { return d.strs(&p.Args) })
-	case "args_truncated":
-		return true, d.boolean(&p.ArgsTruncated)
-	case "envs":
-		return skip(NeedEnvs, func() error { return d.strs(&p.Envs) })
-	case "envs_truncated":
-		return true, d.boolean(&p.EnvsTruncated)
+		d.time(&p.ExitTime)
 	case "is_thread":
-		return true, d.boolean(&p.IsThread)
+		d.boolean(&p.IsThread)
 	case "is_kworker":
-		return true, d.boolean(&p.IsKworker)
+		d.boolean(&p.IsKworker)
 	case "is_exec_child":
-		return true, d.boolean(&p.IsExecChild)
+		d.boolean(&p.IsExecChild)
 	case "source":
-		return true, d.str(&p.Source)
+		d.str(&p.Source)
+	default:
+		return d.processGroup(p, key)
 	}
-	return false, nil
+	return true
 }
 
-func (d *Decoder) process(p *Process) error {
-	return d.object(func(key []byte) error {
-		if known, err := d.processMember(p, key); known {
-			return err
-		}
-		return d.dec.Skip()
-	})
+// processGroup is processMember for the members that a Need of their own stands for.
+func (d *Decoder) processGroup(p *decodedProcess, key string) bool {
+	need := NeedProcess
+	switch key {
+	case "credentials":
+		need = NeedCredentials
+	case "executable", "interpreter":
+		need = NeedExecutable
+	case "container":
+		need = NeedContainer | NeedProcess
+	case "argv0", "args", "args_truncated":
+		need, p.own = NeedArgs, true
+	case "envs", "envs_truncated":
+		need, p.own = NeedEnvs, true
+	case "user_session":
+	default:
+		return false
+	}
+	if !d.wants(need) {
+		d.skip()
+		return true
+	}
+	if d.null() {
+		return true
+	}
+	switch key {
+	case "credentials":
+		p.Credentials = d.credentials.get()
+		d.readCredentials(p.Credentials)
+	case "executable":
+		d.file(&p.Executable)
+	case "interpreter":
+		d.file(&p.Interpreter)
+	case "container":
+		p.Container = d.containers.get()
+		d.container(p.Container)
+	case "argv0":
+		d.str(&p.Argv0)
+	case "args":
+		d.strs(&p.Args)
+	case "args_truncated":
+		d.boolean(&p.ArgsTruncated)
+	case "envs":
+		d.strs(&p.Envs)
+	case "envs_truncated":
+		d.boolean(&p.EnvsTruncated)
+	case "user_session":
+		p.UserSession = &UserSessionContext{}
+		d.userSession(p.UserSession)
+	}
+	return true
 }
 
-func (d *Decoder) processContext(c *ProcessContext) error {
-	c.Process = &Process{}
-	// A forked child may have left its arguments to an ancestor.
-	lineage := d.wants(NeedAncestors | NeedArgs | NeedEnvs)
-	err := d.object(func(key []byte) error {
-		if known, err := d.processMember(c.Process, key); known {
-			return err
+// lacksArgs says whether the encoder left the arguments of a forked child to the next entry.
+func (p *decodedProcess) lacksArgs() bool { return p.IsThread && !p.own }
+
+func (p *decodedProcess) inheritArgs(from *decodedProcess) {
+	if p.lacksArgs() {
+		p.Argv0, p.Args, p.ArgsTruncated = from.Argv0, from.Args, from.ArgsTruncated
+		p.Envs, p.EnvsTruncated = from.Envs, from.EnvsTruncated
+	}
+}
+
+func (d *Decoder) newProcess() *decodedProcess {
+	if d.procs.n == maxProcesses {
+		d.fail(errProcesses)
+	}
+	return d.procs.get()
+}
+
+// span is where a value is in the text.
+type span struct{ start, end int }
+
+func (d *Decoder) skipSpan() span {
+	d.peek()
+	s := span{start: d.pos}
+	d.skip()
+	s.end = d.pos
+	return s
+}
+
+func (d *Decoder) process() *decodedProcess {
+	p := d.newProcess()
+	for o := (jsonObject{}); d.next(&o); {
+		if !d.processMember(p, o.key) {
+			d.skip()
 		}
+	}
+	return p
+}
+
+// processList reads a lineage and returns where its first element is.
+func (d *Decoder) processList() (list []*decodedProcess, first span) {
+	base := len(d.lineage)
+	for open := false; d.element(&open); {
+		n := len(d.lineage) - base
+		if n == maxAncestors {
+			d.fail(errAncestors)
+			break
+		}
+		d.peek()
+		start := d.pos
+		d.lineage = append(d.lineage, d.process())
+		if n == 0 {
+			first = span{start, d.pos}
+		}
+	}
+	return d.lineage[base:], first
+}
+
+// at reads what was skipped before.
+func (d *Decoder) at(s span, read func()) {
+	if pos := d.pos; d.err == nil && s.end > 0 {
+		d.pos = s.start
+		if read(); d.err == nil {
+			d.pos = pos
+		}
+	}
+}
+
+func (d *Decoder) processContext(c *ProcessContext) {
+	*c = ProcessContext{}
+	if d.null() {
+		return
+	}
+	var (
+		p                        = d.newProcess()
+		parent, ancestors, first span
+		lineage                  []*decodedProcess
+	)
+	for o := (jsonObject{}); d.next(&o); {
 		switch {
-		case string(key) == "parent" && d.wants(NeedParent):
-			c.Parent = &Process{}
-			return d.process(c.Parent)
-		case string(key) == "ancestors" && lineage:
-			return d.array(func() error {
-				if len(c.Ancestors) == maxAncestors {
-					return errTooLong
+		case d.processMember(p, o.key):
+		case o.key == "parent":
+			parent = d.skipSpan()
+		case o.key == "ancestors" && d.wants(NeedAncestors):
+			lineage, first = d.processList()
+		case o.key == "ancestors":
+			ancestors = d.skipSpan()
+		default:
+			d.skip()
+		}
+	}
+	c.Process, c.ActorTID = &p.Process, p.TID
+	for _, a := range lineage {
+		c.Ancestors = append(c.Ancestors, &a.Process)
+	}
+	var next *decodedProcess // the parent
+	switch {
+	case !d.wants(NeedParent) || d.err != nil:
+	case first.end > 0 && d.text[first.start:first.end] == d.text[parent.start:parent.end]:
+		next = lineage[0]
+	default:
+		d.at(parent, func() { next = d.process() })
+	}
+	if next != nil {
+		c.Parent = &next.Process
+	}
+	if !d.wants(NeedArgs|NeedEnvs) || d.err != nil {
+		return
+	}
+	// Whoever lacks arguments has those of the next entry, which may not have been asked for.
+	if p.lacksArgs() || next != nil && next.lacksArgs() {
+		d.at(ancestors, func() { lineage, _ = d.processList() })
+		if len(lineage) == 0 && next == nil {
+			d.at(parent, func() { next = d.process() })
+		}
+	}
+	for i := len(lineage) - 2; i >= 0; i-- {
+		lineage[i].inheritArgs(lineage[i+1])
+	}
+	if len(lineage) > 0 {
+		if next != nil {
+			next.inheritArgs(lineage[0])
+		}
+		next = lineage[0]
+	}
+	if next != nil {
+		p.inheritArgs(next)
+	}
+}
+
+func (d *Decoder) ipPort(p *IPPort) {
+	for o := (jsonObject{}); d.next(&o); {
+		switch o.key {
+		case "ip":
+			d.addr(&p.IP)
+		case "port":
+			d.u16(&p.Port)
+		default:
+			d.skip()
+		}
+	}
+}
+
+// socketAddress reads bind or connect.
+func (d *Decoder) socketAddress(p *IPPortFamily, protocol *string) {
+	for o := (jsonObject{}); d.next(&o); {
+		switch o.key {
+		case "addr":
+			for o := (jsonObject{}); d.next(&o); {
+				switch o.key {
+				case "family":
+					d.str(&p.Family)
+				case "ip":
+					d.addr(&p.IP)
+				case "port":
+					d.u16(&p.Port)
+				default:
+					d.skip()
 				}
-				p := &Process{}
-				c.Ancestors = append(c.Ancestors, p)
-				return d.process(p)
-			})
+			}
+		case "protocol":
+			d.str(protocol)
+		default:
+			d.skip()
 		}
-		return d.dec.Skip()
-	})
-	c.ActorTID = c.Process.TID
-	return err
+	}
 }
 
-func (d *Decoder) ipPort(p *IPPort) error {
-	return d.object(func(key []byte) error {
-		switch string(key) {
-		case "ip":
-			return d.addr(&p.IP)
-		case "port":
-			return d.u16(&p.Port)
-		}
-		return d.dec.Skip()
-	})
-}
-
-func (d *Decoder) ipPortFamily(p *IPPortFamily) error {
-	return d.object(func(key []byte) error {
-		switch string(key) {
-		case "family":
-			return d.str(&p.Family)
-		case "ip":
-			return d.addr(&p.IP)
-		case "port":
-			return d.u16(&p.Port)
-		}
-		return d.dec.Skip()
-	})
-}
-
-func (d *Decoder) network(n *NetworkContext) error {
-	return d.object(func(key []byte) error {
-		switch string(key) {
+func (d *Decoder) network(n *NetworkContext) {
+	for o := (jsonObject{}); d.next(&o); {
+		switch o.key {
 		case "device":
 			n.Device = &NetworkDevice{}
-			return d.object(func(key []byte) error {
-				switch string(key) {
+			for o := (jsonObject{}); d.next(&o); {
+				switch o.key {
 				case "netns":
-					return d.u32(&n.Device.NetNS)
+					d.u32(&n.Device.NetNS)
 				case "ifindex":
-					return d.u32(&n.Device.IfIndex)
+					d.u32(&n.Device.IfIndex)
 				case "ifname":
-					return d.str(&n.Device.IfName)
+					d.str(&n.Device.IfName)
+				default:
+					d.skip()
 				}
-				return d.dec.Skip()
-			})
+			}
 		case "l3_protocol":
-			return d.str(&n.L3Protocol)
+			d.str(&n.L3Protocol)
 		case "l4_protocol":
-			return d.str(&n.L4Protocol)
+			d.str(&n.L4Protocol)
 		case "source":
-			return d.ipPort(&n.Source)
+			d.ipPort(&n.Source)
 		case "destination":
-			return d.ipPort(&n.Destination)
+			d.ipPort(&n.Destination)
 		case "size":
-			return d.u32(&n.Size)
+			d.u32(&n.Size)
+		default:
+			d.skip()
 		}
-		return d.dec.Skip()
-	})
+	}
 }
 
-// members reads an object whose members are given by name; others are skipped.
-func (d *Decoder) members(table map[string]func() error) error {
-	return d.object(func(key []byte) error {
-		if read, ok := table[string(key)]; ok {
-			return read()
+// table gives the places of an object's members by name: a pointer to a value of the model, or a function that reads one.
+type table map[string]any
+
+// members reads an object as the table says and skips what is not in it.
+func (d *Decoder) members(t table) {
+	for o := (jsonObject{}); d.next(&o); {
+		switch v := t[o.key].(type) {
+		case *string:
+			d.str(v)
+		case *[]string:
+			d.strs(v)
+		case *bool:
+			d.boolean(v)
+		case *uint16:
+			d.u16(v)
+		case *uint32:
+			d.u32(v)
+		case *uint64:
+			d.u64(v)
+		case **File:
+			d.file(v)
+		case func():
+			v()
+		default:
+			d.skip()
 		}
-		return d.dec.Skip()
-	})
+	}
 }
 
 // rare reads the members that only few types of events have, and no rule of today does.
-func (d *Decoder) rare(e *Event, key string) error {
-	str := func(v *string) func() error { return func() error { return d.str(v) } }
-	strs := func(v *[]string) func() error { return func() error { return d.strs(v) } }
-	boolean := func(v *bool) func() error { return func() error { return d.boolean(v) } }
-	u16 := func(v *uint16) func() error { return func() error { return d.u16(v) } }
-	u32 := func(v *uint32) func() error { return func() error { return d.u32(v) } }
-	u64 := func(v *uint64) func() error { return func() error { return d.u64(v) } }
-	type table = map[string]func() error
-
+func (d *Decoder) rare(e *Event, key string) {
 	switch key {
 	case "dd":
 		e.DD = &DDContext{}
-		return d.members(table{"span_id": u64(&e.DD.SpanID), "trace_id": u64(&e.DD.TraceID)})
+		d.members(table{"span_id": &e.DD.SpanID, "trace_id": &e.DD.TraceID})
 	case "security_profile":
 		s := &SecurityProfileContext{}
 		e.SecurityProfile = s
-		return d.members(table{"name": str(&s.Name), "status": str(&s.Status), "version": str(&s.Version), "tags": strs(&s.Tags)})
+		d.members(table{"name": &s.Name, "status": &s.Status, "version": &s.Version, "tags": &s.Tags})
 	case "selinux":
 		s := &SELinuxEvent{}
 		e.SELinux = s
-		return d.members(table{
-			"bool": func() error {
+		d.members(table{
+			"bool": func() {
 				s.Bool = &SELinuxBoolChange{}
-				return d.members(table{"name": str(&s.Bool.Name), "state": str(&s.Bool.State)})
+				d.members(table{"name": &s.Bool.Name, "state": &s.Bool.State})
 			},
-			"enforce": func() error {
+			"enforce": func() {
 				s.Enforce = &SELinuxEnforceStatus{}
-				return d.members(table{"status": str(&s.Enforce.Status)})
+				d.members(table{"status": &s.Enforce.Status})
 			},
-			"bool_commit": func() error {
+			"bool_commit": func() {
 				s.BoolCommit = &SELinuxBoolCommit{}
-				return d.members(table{"state": boolean(&s.BoolCommit.State)})
+				d.members(table{"state": &s.BoolCommit.State})
 			},
 		})
 	case "bpf":
 		b := &BPFEvent{}
 		e.BPF = b
-		return d.members(table{
-			"cmd": str(&b.Cmd),
-			"map": func() error {
+		d.members(table{
+			"cmd": &b.Cmd,
+			"map": func() {
 				b.Map = &BPFMap{}
-				return d.members(table{"name": str(&b.Map.Name), "map_type": str(&b.Map.MapType)})
+				d.members(table{"name": &b.Map.Name, "map_type": &b.Map.MapType})
 			},
-			"program": func() error {
+			"program": func() {
 				p := &BPFProgram{}
 				b.Program = p
-				return d.members(table{
-					"name": str(&p.Name), "tag": str(&p.Tag), "program_type": str(&p.ProgramType), "attach_type": str(&p.AttachType), "helpers": strs(&p.Helpers),
-				})
+				d.members(table{"name": &p.Name, "tag": &p.Tag, "program_type": &p.ProgramType, "attach_type": &p.AttachType, "helpers": &p.Helpers})
 			},
 		})
 	case "mmap":
 		m := &MMapEvent{}
 		e.MMap = m
-		return d.members(table{
-			"address": str(&m.Address), "offset": u64(&m.Offset), "length": u64(&m.Length), "protection": str(&m.Protection), "flags": str(&m.Flags),
-		})
+		d.members(table{"address": &m.Address, "offset": &m.Offset, "length": &m.Length, "protection": &m.Protection, "flags": &m.Flags})
 	case "mprotect":
 		m := &MProtectEvent{}
 		e.MProtect = m
-		return d.members(table{
-			"vm_start": str(&m.VMStart), "vm_end": str(&m.VMEnd), "vm_protection": str(&m.VMProtection), "req_protection": str(&m.ReqProtection),
-		})
+		d.members(table{"vm_start": &m.VMStart, "vm_end": &m.VMEnd, "vm_protection": &m.VMProtection, "req_protection": &m.ReqProtection})
 	case "ptrace":
 		p := &PTraceEvent{}
 		e.PTrace = p
-		return d.members(table{"request": str(&p.Request), "address": str(&p.Address), "tracee": func() error {
+		d.members(table{"request": &p.Request, "address": &p.Address, "tracee": func() {
 			p.Tracee = &ProcessContext{}
-			return d.processContext(p.Tracee)
+			d.processContext(p.Tracee)
 		}})
 	case "module":
 		m := &ModuleEvent{}
 		e.Module = m
-		return d.members(table{
-			"name": str(&m.Name), "loaded_from_memory": boolean(&m.LoadedFromMemory), "argv": strs(&m.Argv), "args_truncated": boolean(&m.ArgsTruncated),
-		})
+		d.members(table{"name": &m.Name, "loaded_from_memory": &m.LoadedFromMemory, "argv": &m.Argv, "args_truncated": &m.ArgsTruncated})
 	case "signal":
 		s := &SignalEvent{}
 		e.Signal = s
-		return d.members(table{"type": str(&s.Type), "pid": u32(&s.PID), "target": func() error {
+		d.members(table{"type": &s.Type, "pid": &s.PID, "target": func() {
 			s.Target = &ProcessContext{}
-			return d.processContext(s.Target)
+			d.processContext(s.Target)
 		}})
 	case "splice":
 		s := &SpliceEvent{}
 		e.Splice = s
-		return d.members(table{"pipe_entry_flag": str(&s.PipeEntryFlag), "pipe_exit_flag": str(&s.PipeExitFlag)})
+		d.members(table{"pipe_entry_flag": &s.PipeEntryFlag, "pipe_exit_flag": &s.PipeExitFlag})
 	case "dns":
 		n := &DNSEvent{}
 		e.DNS = n
-		q := &n.Question
-		return d.members(table{"id": u16(&n.ID), "question": func() error {
-			return d.members(table{"class": str(&q.Class), "type": str(&q.Type), "name": str(&q.Name), "size": u16(&q.Size), "count": u16(&q.Count)})
+		d.members(table{"id": &n.ID, "question": func() {
+			q := &n.Question
+			d.members(table{"class": &q.Class, "type": &q.Type, "name": &q.Name, "size": &q.Size, "count": &q.Count})
 		}})
 	case "mount":
 		m := &MountEvent{}
 		e.Mount = m
-		file := func(f **File) func() error {
-			return func() error {
-				*f = &File{}
-				return d.file(*f)
-			}
-		}
-		return d.members(table{
-			"mp": file(&m.MountPoint), "root": file(&m.Root), "mount_id": u32(&m.MountID), "parent_mount_id": u32(&m.ParentMountID),
-			"bind_src_mount_id": u32(&m.BindSrcMountID), "device": u32(&m.Device), "fs_type": str(&m.FSType),
-			"mountpoint.path": str(&m.MountPointPath), "source.path": str(&m.SourcePath),
-			"mountpoint.path_error": str(&m.MountPointPathError), "source.path_error": str(&m.SourcePathError),
+		d.members(table{
+			"mp": &m.MountPoint, "root": &m.Root, "mount_id": &m.MountID, "parent_mount_id": &m.ParentMountID, "bind_src_mount_id": &m.BindSrcMountID,
+			"device": &m.Device, "fs_type": &m.FSType, "mountpoint.path": &m.MountPointPath, "source.path": &m.SourcePath,
+			"mountpoint.path_error": &m.MountPointPathError, "source.path_error": &m.SourcePathError,
 		})
 	case "anomaly_detection_syscall":
 		e.AnomalySyscall = &AnomalyDetectionSyscallEvent{}
-		return d.members(table{"syscall": str(&e.AnomalySyscall.Syscall)})
+		d.members(table{"syscall": &e.AnomalySyscall.Syscall})
+	default:
+		d.skip()
 	}
-	return d.dec.Skip()
 }
