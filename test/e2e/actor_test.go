@@ -43,7 +43,8 @@ func TestMain(m *testing.M) {
 }
 
 func connect(addr string) int {
-	c, err := net.DialTimeout("tcp", addr, 10*time.Second)
+	d := net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}} // which binds
+	c, err := d.Dial("tcp", addr)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

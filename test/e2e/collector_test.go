@@ -9,11 +9,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,7 +25,9 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/plog"
 
+	"github.com/picketsec/picket/internal/event"
 	"github.com/picketsec/picket/internal/intaketest"
 )
 
@@ -92,6 +96,36 @@ type setup struct {
 	extra  string // further configuration
 }
 
+// raw is the file of all records as the receiver made them.
+func (s *setup) raw() string { return filepath.Join(s.dir, "raw.json") }
+
+// checkRaw checks the body of every event that the receiver made against the schema, and returns the names of their types.
+func checkRaw(t *testing.T, file string) []string {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	require.NoError(t, err)
+	schema := compileSchema(t)
+	types := map[string]bool{}
+	for line := range bytes.Lines(data) {
+		logs, err := (&plog.JSONUnmarshaler{}).UnmarshalLogs(bytes.TrimSpace(line))
+		require.NoError(t, err)
+		for _, rl := range logs.ResourceLogs().All() {
+			for _, sl := range rl.ScopeLogs().All() {
+				for _, lr := range sl.LogRecords().All() {
+					if kind, _ := lr.Attributes().Get(event.AttrRecordKind); kind.Str() != event.KindEvent {
+						continue
+					}
+					doc, err := jsonschema.UnmarshalJSON(strings.NewReader(lr.Body().Str()))
+					require.NoError(t, err)
+					require.NoError(t, schema.Validate(doc), "schema: %s", lr.Body().Str())
+					types[lr.EventName()] = true
+				}
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(types))
+}
+
 // start starts picket and waits until it watches.
 func start(t *testing.T, s setup) *collector {
 	t.Helper()
@@ -107,6 +141,7 @@ receivers:
 processors:
   security_rules: {policies: security_policies}
 exporters:
+  file: {path: %[7]s, flush_interval: 50ms}
   csm_threats:
     api_key: %[4]s
     endpoint: %[5]s
@@ -114,9 +149,11 @@ exporters:
     retry_on_failure: {initial_interval: 100ms, max_interval: 500ms}
 service:
   extensions: [file_storage, security_policies]
-  pipelines: {logs: {receivers: [ebpf_security], processors: [security_rules], exporters: [csm_threats]}}
+  pipelines:
+    logs: {receivers: [ebpf_security], processors: [security_rules], exporters: [csm_threats]}
+    logs/raw: {receivers: [ebpf_security], exporters: [file]}
   telemetry: {metrics: {readers: [{pull: {exporter: {prometheus: {host: 127.0.0.1, port: %[6]d}}}}]}}
-`, filepath.Join(s.dir, "storage"), s.policy, s.scope, intaketest.APIKey, s.intake, port)
+`, filepath.Join(s.dir, "storage"), s.policy, s.scope, intaketest.APIKey, s.intake, port, s.raw())
 	file := filepath.Join(s.dir, "config.yaml")
 	require.NoError(t, os.WriteFile(file, []byte(config), 0o600))
 	args := []string{"--config", file}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/picketsec/picket/internal/event"
 	"github.com/picketsec/picket/internal/intaketest"
 )
 
@@ -46,6 +47,8 @@ rules:
     expression: exec.file.name == "nc" && process.parent.file.name in ["sh", "dash", "bash", "busybox"]
   - id: connected
     expression: connect.addr.ip == 127.0.0.0/8 && connect.addr.port == PORT && process.file.name == "nc"
+  - id: bound
+    expression: bind.addr.ip == 127.0.0.1 && bind.addr.family == AF_INET && process.file.name == "nc"
   - id: denied
     expression: open.file.path == "DIR/secret" && open.retval == EACCES && process.uid == 65534
   - id: made_directory
@@ -84,8 +87,8 @@ func TestEveryEventReachesTheIntake(t *testing.T) {
 	require.NoError(t, os.WriteFile(policyFile, []byte(text), 0o600))
 	intake := intaketest.Start(t)
 	actor := startActor(t)
-	state := t.TempDir()
-	c := start(t, setup{scope: actor.pid(), policy: policyFile, intake: intake.URL(), dir: state})
+	s := setup{scope: actor.pid(), policy: policyFile, intake: intake.URL(), dir: t.TempDir()}
+	c := start(t, s)
 
 	actor.run(fmt.Sprintf(`
 cd %s
@@ -106,7 +109,7 @@ chown 12:34 owned
 `, dir, port, deniedEnv, dir))
 
 	want := []string{
-		"connected", "cron_write", "denied", "forked", "linked", "made_directory", "made_executable", "netcat_from_shell",
+		"bound", "connected", "cron_write", "denied", "forked", "linked", "made_directory", "made_executable", "netcat_from_shell",
 		"owner_changed", "ran_dropped", "removed", "removed_directory", "renamed",
 	}
 	missing := func() (m []string) {
@@ -238,9 +241,20 @@ chown 12:34 owned
 		require.Equal(t, true, d.get("process", "is_thread"), "a subshell has executed nothing")
 		require.NotNil(t, d.get("process", "exit_time"))
 	})
+	t.Run("bound", func(t *testing.T) {
+		d := byRule["bound"]
+		require.Equal(t, "AF_INET", d.get("bind", "addr", "family"))
+		require.Equal(t, "127.0.0.1", d.get("bind", "addr", "ip"))
+	})
 	require.Zero(t, c.metric("otelcol_receiver_ebpf_security_events_lost"))
 	require.Zero(t, c.metric("otelcol_receiver_ebpf_security_events_dropped"))
 	c.stop()
+	var all []string
+	for _, ti := range event.Types[1:] {
+		all = append(all, ti.Record)
+	}
+	slices.Sort(all)
+	require.Equal(t, all, checkRaw(t, s.raw()), "types of the events that the receiver made")
 }
 
 // TestNothingAcknowledgedIsLost: the intake is down, the collector is killed, and after a restart with the intake up
