@@ -16,8 +16,7 @@ func (p *Process) pieces() *processCache {
 		return c
 	}
 	c := &processCache{whole: appendProcessMembers(nil, p, true)}
-	c.bare = c.whole
-	if p.Argv0 != "" || len(p.Args) > 0 || len(p.Envs) > 0 {
+	if p.IsThread { // others share nothing
 		c.bare = appendProcessMembers(nil, p, false)
 	}
 	p.cache.Store(c)

@@ -42,6 +42,7 @@ type Decoder struct {
 	containers  arena[ContainerContext]
 	fileEvent   FileEvent
 	strings     []string
+	ancestors   []*Process
 	lineage     []*decodedProcess
 	caps        [4]capsText
 	nextCaps    int
@@ -99,7 +100,8 @@ func (d *Decoder) reset(body string, need Need) {
 	clear(d.strings)
 	d.strings = d.strings[:0]
 	clear(d.lineage)
-	d.lineage = d.lineage[:0]
+	clear(d.ancestors)
+	d.lineage, d.ancestors = d.lineage[:0], d.ancestors[:0]
 	d.scanner = scanner{text: body}
 	d.need = need
 }
@@ -826,8 +828,12 @@ func (d *Decoder) processContext(c *ProcessContext) {
 		}
 	}
 	c.Process, c.ActorTID = &p.Process, p.TID
+	base := len(d.ancestors)
 	for _, a := range lineage {
-		c.Ancestors = append(c.Ancestors, &a.Process)
+		d.ancestors = append(d.ancestors, &a.Process)
+	}
+	if n := len(d.ancestors); n > base {
+		c.Ancestors = d.ancestors[base:n:n]
 	}
 	var next *decodedProcess // the parent
 	switch {

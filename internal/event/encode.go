@@ -161,6 +161,9 @@ func (e *Event) AppendJSON(dst []byte) []byte {
 	dst = append(dst, '{')
 	dst = e.appendEvt(dst)
 	dst = optTime(dst, "date", e.Date)
+	if e.Extended {
+		dst = e.appendExtended(dst)
+	}
 	if e.File != nil {
 		dst = append(e.File.append(key(dst, "file")), ',')
 	}
@@ -170,22 +173,12 @@ func (e *Event) AppendJSON(dst []byte) []byte {
 		dst = num(dst, "code", uint64(x.Code))
 		dst = append(endObject(dst), ',')
 	}
-	if e.Process.Process != nil {
-		dst = append(e.Process.append(key(dst, "process")), ',')
-	}
 	if e.Container != nil {
 		dst = append(e.Container.append(key(dst, "container")), ',')
 	}
 	if n := e.Network; n != nil {
 		dst = append(n.append(key(dst, "network")), ',')
 	}
-	if d := e.DD; d != nil {
-		dst = append(key(dst, "dd"), '{')
-		dst = optNum(dst, "span_id", d.SpanID)
-		dst = optNum(dst, "trace_id", d.TraceID)
-		dst = append(endObject(dst), ',')
-	}
-	dst = e.appendRare(dst)
 	if b := e.Bind; b != nil {
 		dst = append(key(dst, "bind"), '{')
 		dst = append(b.Addr.append(key(dst, "addr")), ',')
@@ -194,33 +187,50 @@ func (e *Event) AppendJSON(dst []byte) []byte {
 		}
 		dst = append(endObject(dst), ',')
 	}
+	if d := e.DD; d != nil {
+		dst = append(key(dst, "dd"), '{')
+		dst = optNum(dst, "span_id", d.SpanID)
+		dst = optNum(dst, "trace_id", d.TraceID)
+		dst = append(endObject(dst), ',')
+	}
+	dst = e.appendRare(dst)
 	if u := e.Usr; u != nil {
 		dst = append(key(dst, "usr"), '{')
 		dst = optStr(dst, "id", u.ID)
 		dst = optStr(dst, "group", u.Group)
 		dst = append(endObject(dst), ',')
 	}
-	if e.Extended {
-		if c := e.Connect; c != nil {
-			dst = append(key(dst, "connect"), '{')
-			dst = append(c.Addr.append(key(dst, "addr")), ',')
-			dst = optStr(dst, "protocol", c.Protocol)
-			dst = append(endObject(dst), ',')
-		}
-		if e.Facts.CgroupPath != "" {
-			dst = append(key(dst, "cgroup"), '{')
-			dst = str(dst, "id", e.Facts.CgroupPath)
-			dst = append(endObject(dst), ',')
-		}
+	// The process is the last and by far the longest: who looks for something else need not go over it.
+	if e.Process.Process != nil {
+		dst = append(e.Process.append(key(dst, "process")), ',')
 	}
 	return endObject(dst)
 }
 
+// appendExtended appends the members of the newer schema.
+func (e *Event) appendExtended(dst []byte) []byte {
+	if c := e.Connect; c != nil {
+		dst = append(key(dst, "connect"), '{')
+		dst = append(c.Addr.append(key(dst, "addr")), ',')
+		dst = optStr(dst, "protocol", c.Protocol)
+		dst = append(endObject(dst), ',')
+	}
+	if e.Facts.CgroupPath != "" {
+		dst = append(key(dst, "cgroup"), '{')
+		dst = str(dst, "id", e.Facts.CgroupPath)
+		dst = append(endObject(dst), ',')
+	}
+	return dst
+}
+
 func (e *Event) appendEvt(dst []byte) []byte {
-	info := e.Type.Info()
+	name, category := e.Evt.Name, e.Evt.Category // of a type that is not known here
+	if e.Type != TypeAny {
+		name, category = e.Type.Info().Name, e.Type.Info().Category
+	}
 	dst = append(key(dst, "evt"), '{')
-	dst = optStr(dst, "name", info.Name)
-	dst = optStr(dst, "category", info.Category)
+	dst = optStr(dst, "name", name)
+	dst = optStr(dst, "category", category)
 	dst = optStr(dst, "outcome", e.Evt.Outcome.String())
 	dst = optBool(dst, "async", e.Evt.Async)
 	if len(e.Evt.MatchedRules) > 0 {
@@ -344,8 +354,7 @@ func (u *UserSessionContext) append(dst []byte) []byte {
 	if len(u.K8SExtra) > 0 {
 		dst = append(key(dst, "k8s_extra"), '{')
 		for _, k := range slices.Sorted(maps.Keys(u.K8SExtra)) {
-			dst = append(append(appendString(dst, k), ':'), stringArray(nil, u.K8SExtra[k])...)
-			dst = append(dst, ',')
+			dst = append(stringArray(append(appendString(dst, k), ':'), u.K8SExtra[k]), ',')
 		}
 		dst = append(endObject(dst), ',')
 	}
@@ -395,6 +404,9 @@ func appendProcessMembers(dst []byte, p *Process, args bool) []byte {
 	}
 	if args {
 		dst = optStr(dst, "argv0", p.Argv0)
+		if p.IsThread && !p.hasArgs() {
+			dst = strs(dst, "args", nil) // nothing at all would mean: those of the next entry
+		}
 		dst = optStrs(dst, "args", p.Args)
 		dst = optBool(dst, "args_truncated", p.ArgsTruncated)
 		dst = optStrs(dst, "envs", p.Envs)
@@ -424,7 +436,13 @@ func sharesArgs(a, b *Process) bool {
 	same := func(x, y []string) bool {
 		return len(x) == len(y) && (len(x) == 0 || &x[0] == &y[0] || slices.Equal(x, y))
 	}
-	return a.Argv0 == b.Argv0 && same(a.Args, b.Args) && same(a.Envs, b.Envs)
+	return a.Argv0 == b.Argv0 && a.ArgsTruncated == b.ArgsTruncated && a.EnvsTruncated == b.EnvsTruncated &&
+		same(a.Args, b.Args) && same(a.Envs, b.Envs)
+}
+
+// hasArgs says whether anything is known of the arguments and the environment.
+func (p *Process) hasArgs() bool {
+	return p.Argv0 != "" || len(p.Args) > 0 || len(p.Envs) > 0 || p.ArgsTruncated || p.EnvsTruncated
 }
 
 func (p *ProcessContext) append(dst []byte) []byte {
@@ -468,8 +486,9 @@ func (p *ProcessContext) append(dst []byte) []byte {
 	return endObject(dst)
 }
 
-func (p *IPPort) append(dst []byte) []byte {
-	dst = ip(append(dst, '{'), "ip", p.IP, "0.0.0.0")
+// append appends p; zero is the address of a side that is not known.
+func (p *IPPort) append(dst []byte, zero string) []byte {
+	dst = ip(append(dst, '{'), "ip", p.IP, zero)
 	return endObject(num(dst, "port", uint64(p.Port)))
 }
 
@@ -490,8 +509,12 @@ func (n *NetworkContext) append(dst []byte) []byte {
 	}
 	dst = str(dst, "l3_protocol", n.L3Protocol)
 	dst = str(dst, "l4_protocol", n.L4Protocol)
-	dst = append(n.Source.append(key(dst, "source")), ',')
-	dst = append(n.Destination.append(key(dst, "destination")), ',')
+	zero := "0.0.0.0"
+	if n.L3Protocol == "ETH_P_IPV6" {
+		zero = "::"
+	}
+	dst = append(n.Source.append(key(dst, "source"), zero), ',')
+	dst = append(n.Destination.append(key(dst, "destination"), zero), ',')
 	dst = num(dst, "size", uint64(n.Size))
 	return endObject(dst)
 }

@@ -97,7 +97,8 @@ const (
 	FileSourceUserPath = "user_path" // only the user's path is known: the look-up failed, or the file is gone
 )
 
-// EventContext says what kind of event it is. Name and Category follow from Event.Type and are not stored.
+// EventContext says what kind of event it is. Name and Category follow from Event.Type; they are only set if that is TypeAny,
+// for an event of a type that is not known here.
 type EventContext struct {
 	Name         string        `json:"name,omitempty"`
 	Category     string        `json:"category,omitempty"`
@@ -310,7 +311,7 @@ type DDContext struct {
 	TraceID uint64 `json:"trace_id,omitempty"`
 }
 
-// IPPort is an address and a port. An invalid Addr is written as 0.0.0.0.
+// IPPort is an address and a port. An invalid Addr is written as 0.0.0.0, or :: if l3_protocol is ETH_P_IPV6.
 type IPPort struct {
 	IP   netip.Addr `json:"ip"`
 	Port uint16     `json:"port"`
