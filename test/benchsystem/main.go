@@ -254,15 +254,12 @@ func (c *collector) counts() (n counts, err error) {
 	defer resp.Body.Close()
 	sc := bufio.NewScanner(io.LimitReader(resp.Body, 4<<20))
 	for sc.Scan() {
-		name, rest, ok := strings.Cut(sc.Text(), "{")
-		if !ok {
-			continue
-		}
-		v, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
+		line := sc.Text()
+		v, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
 		if err != nil {
 			continue
 		}
-		switch name := strings.TrimSuffix(strings.TrimPrefix(name, "otelcol_"), "_total"); {
+		switch name := strings.TrimPrefix(line, "otelcol_"); {
 		case strings.HasPrefix(name, "receiver_ebpf_security_ring_size"):
 			n.ready = v > 0
 		case strings.HasPrefix(name, "receiver_ebpf_security_events_read"):

@@ -37,11 +37,12 @@ func Probe() error {
 		return fmt.Errorf("%w: %s has no BTF (%s is missing): a kernel of 5.10 or later built with CONFIG_DEBUG_INFO_BTF=y is needed, "+
 			"as the distributions' are; in a container /sys must be mounted", ErrUnsupported, kernelName(), btfPath)
 	}
-	// Before 5.11 BPF memory counts against RLIMIT_MEMLOCK; later kernels need nothing, and then nothing is done.
-	if err := rlimit.RemoveMemlock(); err != nil {
-		return fmt.Errorf("%w: raise RLIMIT_MEMLOCK, which %s needs for BPF (CAP_SYS_RESOURCE, or LimitMEMLOCK=infinity): %v",
-			ErrPrivilege, kernelName(), err)
+	if missing := missingCapabilities(); len(missing) > 0 {
+		return fmt.Errorf("%w: %s not effective: run as root, or grant %s (5.8 and later; in Kubernetes securityContext.capabilities.add)",
+			ErrPrivilege, strings.Join(missing, " and "), strings.Join(missing, ", "))
 	}
+	// Before 5.11 BPF memory counts against RLIMIT_MEMLOCK; later kernels need nothing, and then nothing is done.
+	memlock := rlimit.RemoveMemlock()
 	var objs bpf.ProbeObjects
 	err := bpf.LoadProbeObjects(&objs, nil)
 	if err == nil {
@@ -52,14 +53,14 @@ func Probe() error {
 		}
 	}
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
-		if missing := missingCapabilities(); len(missing) > 0 {
-			return fmt.Errorf("%w: %s not effective: run as root, or grant %s (5.8 and later; in Kubernetes securityContext.capabilities.add)",
-				ErrPrivilege, strings.Join(missing, " and "), strings.Join(missing, ", "))
+		if memlock != nil {
+			return fmt.Errorf("%w: raise RLIMIT_MEMLOCK, against which %s counts BPF memory (CAP_SYS_RESOURCE, or LimitMEMLOCK=infinity): %w",
+				ErrPrivilege, kernelName(), memlock)
 		}
 		return fmt.Errorf("%w: %s refuses BPF tracepoint programs although the capabilities are there: a seccomp profile, "+
-			"lockdown=confidentiality or a security module forbids bpf(2) (%v)", ErrUnsupported, kernelName(), err)
+			"lockdown=confidentiality or a security module forbids bpf(2): %w", ErrUnsupported, kernelName(), err)
 	}
-	return fmt.Errorf("%w: %s cannot run BPF tracepoint programs (tp_btf): %v", ErrUnsupported, kernelName(), err)
+	return fmt.Errorf("%w: %s cannot run BPF tracepoint programs (tp_btf): %w", ErrUnsupported, kernelName(), err)
 }
 
 func kernelName() string {
@@ -81,9 +82,12 @@ func missingCapabilities() (missing []string) {
 	if has(unix.CAP_SYS_ADMIN) {
 		return nil
 	}
-	for c, name := range map[int]string{unix.CAP_BPF: "CAP_BPF", unix.CAP_PERFMON: "CAP_PERFMON"} {
-		if !has(c) {
-			missing = append(missing, name)
+	for _, c := range []struct {
+		bit  int
+		name string
+	}{{unix.CAP_BPF, "CAP_BPF"}, {unix.CAP_PERFMON, "CAP_PERFMON"}} {
+		if !has(c.bit) {
+			missing = append(missing, c.name)
 		}
 	}
 	return missing
