@@ -292,12 +292,10 @@ func (d *Decoder) capSet(v *CapSet) {
 			*v |= 1 << n
 			continue
 		}
-		n, err := strconv.ParseUint(name, 10, 64) // the bits without a name
-		if err != nil {
-			d.fail(errSyntax)
-			return
+		// The bits without a name are one number. A name that is not known here is of a newer sender.
+		if n, err := strconv.ParseUint(name, 10, 64); err == nil {
+			*v |= CapSet(n)
 		}
-		*v |= CapSet(n)
 	}
 	const longest = 2048
 	if d.err == nil && len(text) <= longest {

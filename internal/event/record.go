@@ -78,11 +78,33 @@ func EncodeRecord(e *Event, h *Host, lr plog.LogRecord) {
 	putProcess(a, e)
 	putObject(a, e)
 	putFacts(a, &e.Facts)
+	if n := e.Process.Ancestors; len(e.Facts.AncestorIDs) == 0 && len(n) > 0 && n[0].ID != 0 {
+		ids := a.PutEmptySlice(AttrProcessAncestors)
+		ids.EnsureCapacity(len(e.Process.Ancestors))
+		for _, p := range e.Process.Ancestors {
+			ids.AppendEmpty().SetInt(int64(p.ID))
+		}
+	}
+	if dd := e.DD; dd != nil {
+		lr.SetTraceID(traceID(dd.TraceID))
+		lr.SetSpanID(spanID(dd.SpanID))
+	}
 
 	buf := buffers.Get().(*[]byte)
 	*buf = e.AppendJSON((*buf)[:0])
 	lr.Body().SetStr(string(*buf))
 	putBuffer(buf)
+}
+
+// traceID is a trace's id of which the low 64 bits are known.
+func traceID(low uint64) (id pcommon.TraceID) {
+	binary.BigEndian.PutUint64(id[8:], low)
+	return id
+}
+
+func spanID(v uint64) (id pcommon.SpanID) {
+	binary.BigEndian.PutUint64(id[:], v)
+	return id
 }
 
 func putProcess(a pcommon.Map, e *Event) {
@@ -316,6 +338,12 @@ func (d *Decoder) DecodeRecord(lr plog.LogRecord, need Need, e *Event) error {
 	if p := e.Process.Process; p != nil {
 		f := &e.Facts
 		p.ID, p.AUID, p.SID, p.NetNS, p.MntNS, p.CgroupID, p.CgroupPath = f.ProcessID, f.AUID, f.SID, f.NetNS, f.MntNS, f.CgroupID, f.CgroupPath
+		if parent := e.Process.Parent; parent != nil {
+			parent.ID = f.ParentID
+		}
+		for i, a := range e.Process.Ancestors[:min(len(e.Process.Ancestors), len(f.AncestorIDs))] {
+			a.ID = f.AncestorIDs[i]
+		}
 	}
 	if t == TypeConnect && e.Connect == nil && need&NeedNetwork != 0 {
 		e.Connect = &ConnectEvent{Addr: IPPortFamily{Family: FamilyName(e.Facts.SocketFamily)}, Protocol: L4ProtocolName(e.Facts.SocketProtocol)}
