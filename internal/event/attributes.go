@@ -80,6 +80,7 @@ const (
 	AttrThreadID        = string(semconv.ThreadIDKey)
 	AttrFilePath        = string(semconv.FilePathKey)
 	AttrFileName        = string(semconv.FileNameKey)
+	AttrFileExtension   = string(semconv.FileExtensionKey)
 	AttrFileInode       = string(semconv.FileInodeKey)
 	AttrFileMode        = string(semconv.FileModeKey)
 	AttrFileOwnerID     = string(semconv.FileOwnerIDKey)
@@ -123,6 +124,7 @@ var Attributes = []Attribute{
 	{AttrContainerID, "string", "stable", "event, detection", "container.id"},
 	{AttrFilePath, "string", "development", "events with a file", "file.path"},
 	{AttrFileName, "string", "development", "events with a file", "file.name"},
+	{AttrFileExtension, "string", "development", "events with a file", "file.name from its last dot on, without the dot"},
 	{AttrFileInode, "string", "development", "events with a file", "file.inode"},
 	{AttrFileMode, "string", "development", "events with a file", "permission bits of file.mode, octal"},
 	{AttrFileOwnerID, "string", "development", "events with a file", "file.uid"},

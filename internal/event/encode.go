@@ -445,16 +445,20 @@ func (p *Process) hasArgs() bool {
 	return p.Argv0 != "" || len(p.Args) > 0 || len(p.Envs) > 0 || p.ArgsTruncated || p.EnvsTruncated
 }
 
+// tid is the acting thread, or the process's first if that is not known.
+func (p *ProcessContext) tid() uint32 {
+	if p.ActorTID != 0 {
+		return p.ActorTID
+	}
+	return p.TID
+}
+
 func (p *ProcessContext) append(dst []byte) []byte {
 	next := p.Parent
 	if len(p.Ancestors) > 0 {
 		next = p.Ancestors[0]
 	}
-	tid := p.ActorTID
-	if tid == 0 {
-		tid = p.TID
-	}
-	dst = appendProcess(dst, p.Process, next, tid)
+	dst = appendProcess(dst, p.Process, next, p.tid())
 	if next == nil {
 		return dst
 	}

@@ -119,6 +119,7 @@ type MatchedRule struct {
 // FileHas says which optional members of a File are known; the schema distinguishes 0 from absent.
 type FileHas uint16
 
+// The members that FileHas tells of.
 const (
 	HasInode FileHas = 1 << iota
 	HasMode
@@ -214,6 +215,7 @@ type CredentialsDestination struct {
 // CredentialsKind is what a CredentialsDestination holds. For setgid the members hold group ids and names.
 type CredentialsKind uint8
 
+// The kinds of credentials.
 const (
 	CredentialsSetUID CredentialsKind = iota + 1
 	CredentialsSetGID

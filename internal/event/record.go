@@ -9,11 +9,16 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/xpdata"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"golang.org/x/sys/unix"
 )
 
 // buffers are reused for the bodies of records.
@@ -42,251 +47,320 @@ func RecordUID(hostID, bootID string, seq uint64, ruleID string) string {
 	return string(text[:])
 }
 
-// begin sets what all records have.
-func begin(lr plog.LogRecord, h *Host, name, kind string, seq uint64, t, observed Time, ruleID string) {
+// attributes collects the attributes of a record. Unlike the methods of pcommon.Map it does not look for duplicates, which
+// takes most of the time at this number.
+type attributes struct{ xpdata.MapBuilder }
+
+// str writes text that is UTF-8 for sure.
+func (a *attributes) str(key, v string) { a.AppendEmpty(key).SetStr(v) }
+
+func (a *attributes) optStr(key, v string) {
+	if v != "" {
+		a.str(key, Escape(v))
+	}
+}
+
+func (a *attributes) int(key string, v int64) { a.AppendEmpty(key).SetInt(v) }
+
+func (a *attributes) optInt(key string, v int64) {
+	if v != 0 {
+		a.int(key, v)
+	}
+}
+
+func (a *attributes) optStrs(key string, v []string) {
+	if len(v) > 0 {
+		appendStrs(a.AppendEmpty(key).SetEmptySlice(), v)
+	}
+}
+
+func appendStrs(s pcommon.Slice, v []string) {
+	s.EnsureCapacity(s.Len() + len(v))
+	for _, x := range v {
+		s.AppendEmpty().SetStr(Escape(x))
+	}
+}
+
+// begin writes what all records have.
+func (a *attributes) begin(lr plog.LogRecord, h *Host, name, kind string, seq uint64, t, observed Time, rule string) {
 	lr.SetEventName(name)
 	lr.SetTimestamp(pcommon.Timestamp(t))
 	lr.SetObservedTimestamp(pcommon.Timestamp(observed))
-	a := lr.Attributes()
-	a.PutInt(AttrContractVersion, ContractVersion)
-	a.PutStr(AttrRecordKind, kind)
-	a.PutInt(AttrSequence, int64(seq))
-	a.PutStr(AttrRecordUID, RecordUID(h.ID, h.BootID, seq, ruleID))
+	lr.SetSeverityNumber(plog.SeverityNumberInfo)
+	a.int(AttrContractVersion, ContractVersion)
+	a.str(AttrRecordKind, kind)
+	a.int(AttrSequence, int64(seq))
+	a.str(AttrRecordUID, RecordUID(h.ID, h.BootID, seq, rule))
 }
 
-func putStr(a pcommon.Map, key, v string) {
-	if v != "" {
-		a.PutStr(key, Escape(v))
-	}
+// EncodeReport writes a report of Picket about itself into an empty record: eventName is one of the Record… names, seq its
+// number in the host's sequence, and body a JSON object.
+func EncodeReport(lr plog.LogRecord, h *Host, eventName string, seq uint64, t Time, body []byte) {
+	var a attributes
+	a.begin(lr, h, eventName, KindReport, seq, t, t, eventName)
+	a.UnsafeIntoMap(lr.Attributes())
+	lr.Body().SetStr(string(body))
 }
 
-func putInt(a pcommon.Map, key string, v int64) {
-	if v != 0 {
-		a.PutInt(key, v)
-	}
-}
-
-// typicalAttributes is about what a file event has.
-const typicalAttributes = 32
+// typicalAttributes is a bit more than what the events with the most attributes have.
+const typicalAttributes = 40
 
 // EncodeRecord writes the event into an empty record of the host's Resource.
 func EncodeRecord(e *Event, h *Host, lr plog.LogRecord) {
-	lr.Attributes().EnsureCapacity(typicalAttributes)
-	begin(lr, h, e.Type.Info().Record, KindEvent, e.Facts.Sequence, e.Date, e.Facts.Observed, "")
-	lr.SetSeverityNumber(plog.SeverityNumberInfo)
-	a := lr.Attributes()
-	putProcess(a, e)
-	putObject(a, e)
-	putFacts(a, &e.Facts)
-	if n := e.Process.Ancestors; len(e.Facts.AncestorIDs) == 0 && len(n) > 0 && n[0].ID != 0 {
-		ids := a.PutEmptySlice(AttrProcessAncestors)
-		ids.EnsureCapacity(len(e.Process.Ancestors))
-		for _, p := range e.Process.Ancestors {
-			ids.AppendEmpty().SetInt(int64(p.ID))
-		}
+	var a attributes
+	a.EnsureCapacity(typicalAttributes)
+	a.begin(lr, h, e.Type.Info().Record, KindEvent, e.Facts.Sequence, e.Date, e.Facts.Observed, "")
+	a.process(e)
+	a.object(e)
+	a.facts(e)
+	a.UnsafeIntoMap(lr.Attributes())
+	if d := e.DD; d != nil && d.TraceID != 0 && d.SpanID != 0 {
+		// Datadog's trace ids are the lower 64 bits.
+		var trace pcommon.TraceID
+		var span pcommon.SpanID
+		binary.BigEndian.PutUint64(trace[8:], d.TraceID)
+		binary.BigEndian.PutUint64(span[:], d.SpanID)
+		lr.SetTraceID(trace)
+		lr.SetSpanID(span)
 	}
-	if dd := e.DD; dd != nil {
-		lr.SetTraceID(traceID(dd.TraceID))
-		lr.SetSpanID(spanID(dd.SpanID))
-	}
-
 	buf := buffers.Get().(*[]byte)
 	*buf = e.AppendJSON((*buf)[:0])
 	lr.Body().SetStr(string(*buf))
 	putBuffer(buf)
 }
 
-// traceID is a trace's id of which the low 64 bits are known.
-func traceID(low uint64) (id pcommon.TraceID) {
-	binary.BigEndian.PutUint64(id[8:], low)
-	return id
-}
-
-func spanID(v uint64) (id pcommon.SpanID) {
-	binary.BigEndian.PutUint64(id[:], v)
-	return id
-}
-
-func putProcess(a pcommon.Map, e *Event) {
+// process writes who acts.
+func (a *attributes) process(e *Event) {
+	if e.Container != nil {
+		a.optStr(AttrContainerID, e.Container.ID)
+	}
 	p := e.Process.Process
 	if p == nil {
 		return
 	}
-	a.PutInt(AttrProcessPID, int64(p.PID))
-	putInt(a, AttrProcessPPID, int64(p.PPID))
+	a.int(AttrProcessPID, int64(p.PID))
+	a.optInt(AttrProcessPPID, int64(p.PPID))
 	if p.ForkTime != 0 {
-		var b [40]byte
-		a.PutStr(AttrProcessCreation, string(p.ForkTime.AppendRFC3339(b[:0])))
+		a.str(AttrProcessCreation, p.pieces().created)
 	}
 	if p.Executable != nil {
-		putStr(a, AttrProcessExePath, p.Executable.Path)
-		putStr(a, AttrProcessExeName, p.Executable.Name)
+		a.optStr(AttrProcessExePath, p.Executable.Path)
+		a.optStr(AttrProcessExeName, p.Executable.Name)
 	}
 	if p.Argv0 != "" || len(p.Args) > 0 {
-		args := a.PutEmptySlice(AttrProcessArgs)
+		args := a.AppendEmpty(AttrProcessArgs).SetEmptySlice()
 		args.EnsureCapacity(1 + len(p.Args))
 		args.AppendEmpty().SetStr(Escape(p.Argv0))
-		for _, s := range p.Args {
-			args.AppendEmpty().SetStr(Escape(s))
-		}
+		appendStrs(args, p.Args)
 	}
 	if c := p.Credentials; c != nil {
-		a.PutInt(AttrProcessUserID, int64(c.EUID))
-		putStr(a, AttrProcessUser, c.EUser)
+		a.int(AttrProcessUserID, int64(c.EUID))
+		a.optStr(AttrProcessUser, c.EUser)
 	}
-	a.PutInt(AttrProcessRealUID, int64(p.UID))
-	putStr(a, AttrProcessRealUser, p.User)
-	putStr(a, AttrProcessCgroup, e.Facts.CgroupPath)
-	if tid := e.Process.ActorTID; tid != 0 {
-		a.PutInt(AttrThreadID, int64(tid))
-	}
-	if e.Container != nil {
-		putStr(a, AttrContainerID, e.Container.ID)
-	}
-	if e.Exit != nil && e.Exit.Cause == CauseExited {
-		a.PutInt(AttrProcessExitCode, int64(e.Exit.Code))
-	}
+	a.int(AttrProcessRealUID, int64(p.UID))
+	a.optStr(AttrProcessRealUser, p.User)
+	a.optInt(AttrThreadID, int64(e.Process.tid()))
 }
 
-// putObject writes what the event is about.
-func putObject(a pcommon.Map, e *Event) {
+// object writes what the event is about.
+func (a *attributes) object(e *Event) {
 	if f := e.File; f != nil {
-		putStr(a, AttrFilePath, f.Path)
-		putStr(a, AttrFileName, f.Name)
+		a.optStr(AttrFilePath, f.Path)
+		a.optStr(AttrFileName, f.Name)
+		if dot := strings.LastIndexByte(f.Name, '.'); dot > 0 {
+			a.optStr(AttrFileExtension, f.Name[dot+1:])
+		}
 		if f.Has&HasInode != 0 {
-			a.PutStr(AttrFileInode, strconv.FormatUint(f.Inode, 10))
+			a.str(AttrFileInode, strconv.FormatUint(f.Inode, 10))
 		}
 		if f.Has&HasMode != 0 {
-			a.PutStr(AttrFileMode, "0"+strconv.FormatUint(uint64(f.Mode&0o7777), 8))
+			var b [8]byte
+			a.str(AttrFileMode, string(strconv.AppendUint(append(b[:0], '0'), uint64(f.Mode&rightsMask), 8)))
 		}
 		if f.Has&HasOwner != 0 {
-			a.PutStr(AttrFileOwnerID, strconv.FormatInt(f.UID, 10))
-			putStr(a, AttrFileOwner, f.User)
+			a.str(AttrFileOwnerID, strconv.FormatInt(f.UID, 10))
+			a.optStr(AttrFileOwner, f.User)
 		}
+	}
+	if x := e.Exit; x != nil && x.Cause == CauseExited {
+		a.int(AttrProcessExitCode, int64(x.Code))
 	}
 	switch {
 	case e.Network != nil:
-		putEndpoints(a, e.Network.Source, e.Network.Destination, true)
-	case e.Bind != nil && e.Bind.Addr.IP.IsValid():
-		putEndpoints(a, IPPort{e.Bind.Addr.IP, e.Bind.Addr.Port}, IPPort{}, false)
-	}
-	if f := e.Facts.SocketFamily; f != 0 {
-		switch {
-		case f == afUnix:
-			a.PutStr(AttrTransport, "unix")
-		case e.Facts.SocketProtocol == protoTCP:
-			a.PutStr(AttrTransport, "tcp")
-		case e.Facts.SocketProtocol == protoUDP:
-			a.PutStr(AttrTransport, "udp")
-		}
-	}
-}
-
-// Numbers of include/linux/socket.h and include/uapi/linux/in.h.
-const (
-	afUnix   = 1
-	protoTCP = 6
-	protoUDP = 17
-)
-
-func putEndpoints(a pcommon.Map, local, peer IPPort, hasPeer bool) {
-	addr := local.IP
-	if hasPeer {
-		addr = peer.IP
+		a.networkType(e.Network.Destination.IP)
+		a.endpoint(AttrLocalAddress, AttrLocalPort, e.Network.Source)
+		a.endpoint(AttrPeerAddress, AttrPeerPort, e.Network.Destination)
+	case e.Bind != nil:
+		a.networkType(e.Bind.Addr.IP)
+		a.endpoint(AttrLocalAddress, AttrLocalPort, IPPort{e.Bind.Addr.IP, e.Bind.Addr.Port})
 	}
 	switch {
-	case addr.Is4() || addr.Is4In6():
-		a.PutStr(AttrNetworkType, "ipv4")
-	case addr.Is6():
-		a.PutStr(AttrNetworkType, "ipv6")
-	}
-	if local.IP.IsValid() {
-		a.PutStr(AttrLocalAddress, local.IP.String())
-	}
-	putInt(a, AttrLocalPort, int64(local.Port))
-	if hasPeer {
-		if peer.IP.IsValid() {
-			a.PutStr(AttrPeerAddress, peer.IP.String())
-		}
-		putInt(a, AttrPeerPort, int64(peer.Port))
+	case e.Facts.SocketFamily == unix.AF_UNIX:
+		a.str(AttrTransport, semconv.NetworkTransportUnix.Value.AsString())
+	case e.Facts.SocketProtocol == unix.IPPROTO_TCP:
+		a.str(AttrTransport, semconv.NetworkTransportTCP.Value.AsString())
+	case e.Facts.SocketProtocol == unix.IPPROTO_UDP:
+		a.str(AttrTransport, semconv.NetworkTransportUDP.Value.AsString())
 	}
 }
 
-func putFacts(a pcommon.Map, f *Facts) {
-	putInt(a, AttrProcessID, int64(f.ProcessID))
-	putInt(a, AttrProcessParentID, int64(f.ParentID))
-	if len(f.AncestorIDs) > 0 {
-		ids := a.PutEmptySlice(AttrProcessAncestors)
-		ids.EnsureCapacity(len(f.AncestorIDs))
-		for _, id := range f.AncestorIDs {
-			ids.AppendEmpty().SetInt(int64(id))
-		}
+func (a *attributes) networkType(ip netip.Addr) {
+	switch {
+	case ip.Is4() || ip.Is4In6():
+		a.str(AttrNetworkType, semconv.NetworkTypeIPv4.Value.AsString())
+	case ip.Is6():
+		a.str(AttrNetworkType, semconv.NetworkTypeIPv6.Value.AsString())
 	}
+}
+
+// endpoint writes an address and port, unless the side is not known.
+func (a *attributes) endpoint(addrKey, portKey string, p IPPort) {
+	if p.IP.IsValid() && (!p.IP.IsUnspecified() || p.Port != 0) {
+		a.str(addrKey, p.IP.WithZone("").String())
+		a.int(portKey, int64(p.Port))
+	}
+}
+
+// facts writes e.Facts. Sequence and Observed have their places elsewhere.
+func (a *attributes) facts(e *Event) {
+	f := &e.Facts
+	a.optInt(AttrProcessID, int64(f.ProcessID))
+	a.optInt(AttrProcessParentID, int64(f.ParentID))
+	a.ancestorIDs(e)
 	if f.AUID != AUIDUnset {
-		a.PutInt(AttrProcessAUID, int64(f.AUID))
+		a.int(AttrProcessAUID, int64(f.AUID))
 	}
-	putInt(a, AttrProcessSID, int64(f.SID))
-	putInt(a, AttrProcessNetNS, int64(f.NetNS))
-	putInt(a, AttrProcessMntNS, int64(f.MntNS))
-	putInt(a, AttrCgroupID, int64(f.CgroupID))
-	putInt(a, AttrRetval, f.Retval)
-	putStr(a, AttrFileSource, f.FileSource)
-	putInt(a, AttrFlags, int64(f.Flags))
-	putStr(a, AttrSyscallPath, f.SyscallPath)
-	putInt(a, AttrSyscallMode, int64(f.SyscallMode))
-	putStr(a, AttrSyscallDestPath, f.SyscallDestinationPath)
-	putInt(a, AttrSocketFamily, int64(f.SocketFamily))
-	putInt(a, AttrSocketProtocol, int64(f.SocketProtocol))
-	putStr(a, AttrSocketPath, f.SocketPath)
+	a.optInt(AttrProcessSID, int64(f.SID))
+	a.optInt(AttrProcessNetNS, int64(f.NetNS))
+	a.optInt(AttrProcessMntNS, int64(f.MntNS))
+	a.optInt(AttrCgroupID, int64(f.CgroupID))
+	a.optStr(AttrProcessCgroup, f.CgroupPath)
+	a.optInt(AttrRetval, f.Retval)
+	a.optStr(AttrFileSource, f.FileSource)
+	a.optInt(AttrFlags, int64(f.Flags))
+	a.optStr(AttrSyscallPath, f.SyscallPath)
+	a.optInt(AttrSyscallMode, int64(f.SyscallMode))
+	a.optStr(AttrSyscallDestPath, f.SyscallDestinationPath)
+	a.optInt(AttrSocketFamily, int64(f.SocketFamily))
+	a.optInt(AttrSocketProtocol, int64(f.SocketProtocol))
+	a.optStr(AttrSocketPath, f.SocketPath)
+	a.optStrs(AttrRuleUnavailable, f.Unavailable)
 }
 
-// getFacts is the inverse of putFacts.
-func getFacts(lr plog.LogRecord, f *Facts) {
-	f.AUID = AUIDUnset
-	f.Observed = Time(lr.ObservedTimestamp())
-	for k, v := range lr.Attributes().All() {
+// ancestorIDs writes the ids as the facts have them, or else the ancestors.
+func (a *attributes) ancestorIDs(e *Event) {
+	n, id := len(e.Facts.AncestorIDs), func(i int) uint64 { return e.Facts.AncestorIDs[i] }
+	if n == 0 {
+		n, id = len(e.Process.Ancestors), func(i int) uint64 { return e.Process.Ancestors[i].ID }
+		if n == 0 || id(0) == 0 {
+			return
+		}
+	}
+	ids := a.AppendEmpty(AttrProcessAncestors).SetEmptySlice()
+	n = min(n, maxAncestors)
+	ids.EnsureCapacity(n)
+	for i := range n {
+		ids.AppendEmpty().SetInt(int64(id(i)))
+	}
+}
+
+// factReader reads attributes, which may come from the network, and keeps the first mistake.
+type factReader struct{ err error }
+
+func (r *factReader) fail(key, want string) {
+	if r.err == nil {
+		r.err = fmt.Errorf("attribute %s is no %s", key, want)
+	}
+}
+
+func (r *factReader) int(key string, v pcommon.Value) int64 {
+	if v.Type() != pcommon.ValueTypeInt {
+		r.fail(key, "int")
+	}
+	return v.Int()
+}
+
+func (r *factReader) u32(key string, v pcommon.Value) uint32 {
+	n := r.int(key, v)
+	if n != int64(uint32(n)) {
+		r.fail(key, "number of 32 bits")
+	}
+	return uint32(n)
+}
+
+func (r *factReader) u16(key string, v pcommon.Value) uint16 {
+	n := r.int(key, v)
+	if n != int64(uint16(n)) {
+		r.fail(key, "number of 16 bits")
+	}
+	return uint16(n)
+}
+
+func (r *factReader) str(key string, v pcommon.Value) string {
+	if v.Type() != pcommon.ValueTypeStr {
+		r.fail(key, "string")
+	}
+	return Unescape(v.Str())
+}
+
+func (r *factReader) list(key string, v pcommon.Value, limit int) pcommon.Slice {
+	if v.Type() != pcommon.ValueTypeSlice || v.Slice().Len() > limit {
+		r.fail(key, fmt.Sprintf("list of up to %d", limit))
+		return pcommon.NewSlice()
+	}
+	return v.Slice()
+}
+
+// read is the inverse of attributes.facts.
+func (r *factReader) read(attrs pcommon.Map, f *Facts) {
+	for k, v := range attrs.All() {
 		switch k {
-		case AttrSequence:
-			f.Sequence = uint64(v.Int())
 		case AttrProcessID:
-			f.ProcessID = uint64(v.Int())
+			f.ProcessID = uint64(r.int(k, v))
 		case AttrProcessParentID:
-			f.ParentID = uint64(v.Int())
+			f.ParentID = uint64(r.int(k, v))
 		case AttrProcessAncestors:
-			s := v.Slice()
-			for i := range min(s.Len(), maxAncestors) {
-				f.AncestorIDs = append(f.AncestorIDs, uint64(s.At(i).Int()))
+			ids := r.list(k, v, maxAncestors)
+			f.AncestorIDs = make([]uint64, ids.Len())
+			for i := range f.AncestorIDs {
+				f.AncestorIDs[i] = uint64(r.int(k, ids.At(i)))
 			}
 		case AttrProcessAUID:
-			f.AUID = uint32(v.Int())
+			f.AUID = r.u32(k, v)
 		case AttrProcessSID:
-			f.SID = uint32(v.Int())
+			f.SID = r.u32(k, v)
 		case AttrProcessNetNS:
-			f.NetNS = uint32(v.Int())
+			f.NetNS = r.u32(k, v)
 		case AttrProcessMntNS:
-			f.MntNS = uint32(v.Int())
+			f.MntNS = r.u32(k, v)
 		case AttrCgroupID:
-			f.CgroupID = uint64(v.Int())
+			f.CgroupID = uint64(r.int(k, v))
 		case AttrProcessCgroup:
-			f.CgroupPath = Unescape(v.Str())
+			f.CgroupPath = r.str(k, v)
 		case AttrRetval:
-			f.Retval = v.Int()
+			f.Retval = r.int(k, v)
 		case AttrFileSource:
-			f.FileSource = v.Str()
+			f.FileSource = r.str(k, v)
 		case AttrFlags:
-			f.Flags = uint32(v.Int())
+			f.Flags = r.u32(k, v)
 		case AttrSyscallPath:
-			f.SyscallPath = Unescape(v.Str())
+			f.SyscallPath = r.str(k, v)
 		case AttrSyscallMode:
-			f.SyscallMode = uint32(v.Int())
+			f.SyscallMode = r.u32(k, v)
 		case AttrSyscallDestPath:
-			f.SyscallDestinationPath = Unescape(v.Str())
+			f.SyscallDestinationPath = r.str(k, v)
 		case AttrSocketFamily:
-			f.SocketFamily = uint16(v.Int())
+			f.SocketFamily = r.u16(k, v)
 		case AttrSocketProtocol:
-			f.SocketProtocol = uint16(v.Int())
+			f.SocketProtocol = r.u16(k, v)
 		case AttrSocketPath:
-			f.SocketPath = Unescape(v.Str())
+			f.SocketPath = r.str(k, v)
+		case AttrRuleUnavailable:
+			list := r.list(k, v, maxStrings)
+			f.Unavailable = make([]string, list.Len())
+			for i := range f.Unavailable {
+				f.Unavailable[i] = r.str(k, list.At(i))
+			}
 		}
 	}
 }
@@ -318,8 +392,8 @@ var typeByRecord = func() map[string]Type {
 	return m
 }()
 
-// DecodeRecord is the inverse of EncodeRecord, as far as need asks for it. It replaces all of e. The errors for records of
-// others match ErrForeign.
+// DecodeRecord is the inverse of EncodeRecord, as far as need asks for it: as Decode for the body, and Facts, but for
+// Sequence and Observed, only with NeedFacts. It replaces all of e. The errors for records of others match ErrForeign.
 func (d *Decoder) DecodeRecord(lr plog.LogRecord, need Need, e *Event) error {
 	t, err := TypeOfRecord(lr)
 	if err != nil {
@@ -334,140 +408,49 @@ func (d *Decoder) DecodeRecord(lr plog.LogRecord, need Need, e *Event) error {
 	if e.Date == 0 {
 		e.Date = Time(lr.Timestamp())
 	}
-	getFacts(lr, &e.Facts)
-	if p := e.Process.Process; p != nil {
-		f := &e.Facts
-		p.ID, p.AUID, p.SID, p.NetNS, p.MntNS, p.CgroupID, p.CgroupPath = f.ProcessID, f.AUID, f.SID, f.NetNS, f.MntNS, f.CgroupID, f.CgroupPath
-		if parent := e.Process.Parent; parent != nil {
-			parent.ID = f.ParentID
-		}
-		for i, a := range e.Process.Ancestors[:min(len(e.Process.Ancestors), len(f.AncestorIDs))] {
-			a.ID = f.AncestorIDs[i]
+	f := &e.Facts
+	f.Observed = Time(lr.ObservedTimestamp())
+	if v, ok := lr.Attributes().Get(AttrSequence); ok {
+		f.Sequence = uint64(v.Int())
+	}
+	f.AUID = AUIDUnset
+	if need&(NeedFacts|NeedNetwork) != 0 {
+		var r factReader
+		if r.read(lr.Attributes(), f); r.err != nil {
+			return r.err
 		}
 	}
-	if t == TypeConnect && e.Connect == nil && need&NeedNetwork != 0 {
-		e.Connect = &ConnectEvent{Addr: IPPortFamily{Family: FamilyName(e.Facts.SocketFamily)}, Protocol: L4ProtocolName(e.Facts.SocketProtocol)}
-		if n := e.Network; n != nil {
-			e.Connect.Addr.IP, e.Connect.Addr.Port = n.Destination.IP, n.Destination.Port
-		}
+	e.Process.setFacts(f)
+	if t == TypeConnect && need&NeedNetwork != 0 {
+		e.completeConnect()
 	}
 	return nil
 }
 
-// RuleInfo is what a detection says about its rule.
-type RuleInfo struct {
-	ID, Version, Description  string
-	GroupID                   string
-	PolicyName, PolicyVersion string
-	Tags                      []string // "key:value"
-	Severity                  Severity
-	SuppressedCount           int64    // matches that the rate limit held back since the last detection
-	Unavailable               []string // fields that the rule read and the event could not know
-}
-
-// EncodeDetection writes a detection into the empty record dst: the event record src, matched by the rule r. agentVersion
-// is the compatibility level that agent.version shows.
-func EncodeDetection(dst, src plog.LogRecord, h *Host, r *RuleInfo, agentVersion string) {
-	seq := uint64(0)
-	if v, ok := src.Attributes().Get(AttrSequence); ok {
-		seq = uint64(v.Int())
-	}
-	a := dst.Attributes()
-	a.EnsureCapacity(src.Attributes().Len() + 10)
-	for k, v := range src.Attributes().All() {
-		if k != AttrRecordKind && k != AttrRecordUID {
-			v.CopyTo(a.PutEmpty(k))
-		}
-	}
-	dst.SetEventName(src.EventName())
-	dst.SetTimestamp(src.Timestamp())
-	dst.SetObservedTimestamp(src.ObservedTimestamp())
-	dst.SetTraceID(src.TraceID())
-	dst.SetSpanID(src.SpanID())
-	dst.SetSeverityNumber(r.Severity.Number())
-	dst.SetSeverityText(r.Severity.String())
-	a.PutStr(AttrRecordKind, KindDetection)
-	a.PutStr(AttrRecordUID, RecordUID(h.ID, h.BootID, seq, r.ID))
-	a.PutStr(AttrRuleName, r.ID)
-	putStr(a, AttrRuleVersion, r.Version)
-	putStr(a, AttrRuleDescription, r.Description)
-	putStr(a, AttrRuleset, r.PolicyName)
-	putStr(a, AttrRulePolicyVersion, r.PolicyVersion)
-	putStr(a, AttrRuleGroupID, r.GroupID)
-	putInt(a, AttrRuleSuppressed, r.SuppressedCount)
-	putStrs(a, AttrRuleTags, r.Tags)
-	putStrs(a, AttrRuleUnavailable, r.Unavailable)
-
-	agent := h.Agent(agentVersion)
-	agent.RuleID, agent.RuleVersion, agent.PolicyName, agent.PolicyVersion = r.ID, r.Version, r.PolicyName, r.PolicyVersion
-	if r.GroupID != "" {
-		agent.RuleID, agent.OriginalRuleID = r.GroupID, r.ID
-	}
-	buf := buffers.Get().(*[]byte)
-	*buf = appendDetection((*buf)[:0], src.Body().Str(), r.Description, &agent)
-	dst.Body().SetStr(string(*buf))
-	putBuffer(buf)
-}
-
-func putStrs(a pcommon.Map, key string, v []string) {
-	if len(v) == 0 {
+// setFacts gives the processes what the record has of them outside of its body.
+func (p *ProcessContext) setFacts(f *Facts) {
+	if p.Process == nil {
 		return
 	}
-	s := a.PutEmptySlice(key)
-	s.EnsureCapacity(len(v))
-	for _, x := range v {
-		s.AppendEmpty().SetStr(Escape(x))
+	p.ID, p.AUID, p.SID, p.NetNS, p.MntNS, p.CgroupID, p.CgroupPath = f.ProcessID, f.AUID, f.SID, f.NetNS, f.MntNS, f.CgroupID, f.CgroupPath
+	if len(f.AncestorIDs) == len(p.Ancestors) {
+		for i, a := range p.Ancestors {
+			a.ID = f.AncestorIDs[i]
+		}
+	}
+	if p.Parent != nil {
+		p.Parent.ID = f.ParentID
 	}
 }
 
-// EncodeReport writes a report of Picket about itself into an empty record. body is a JSON object.
-func EncodeReport(lr plog.LogRecord, h *Host, eventName string, seq uint64, t Time, body []byte) {
-	begin(lr, h, eventName, KindReport, seq, t, t, "")
-	lr.SetSeverityNumber(plog.SeverityNumberInfo)
-	lr.Body().SetStr(string(body))
-}
-
-// originEBPF is agent.origin of every log.
-const originEBPF = "ebpf"
-
-// Agent is the object that a detection's log has beside the event: who detected it, by which rule. Empty members are left out.
-type Agent struct {
-	RuleID         string // the group's id if the rule is in a group
-	OriginalRuleID string
-	RuleVersion    string
-	PolicyName     string
-	PolicyVersion  string
-	Version        string // of the agent that the rules are compatible with
-	OS             string
-	Arch           string // x64, arm64
-	Origin         string
-	KernelVersion  string
-	Distribution   string
-}
-
-// AppendDetection appends the full log: title and agent, then the members of body, which is a JSON object.
-func AppendDetection(dst, body []byte, title string, a *Agent) []byte {
-	return appendDetection(dst, string(body), title, a)
-}
-
-func appendDetection(dst []byte, body, title string, a *Agent) []byte {
-	dst = str(append(dst, '{'), "title", title)
-	dst = append(key(dst, "agent"), '{')
-	// These are what Datadog's own schema of the object requires; the others may be missing.
-	dst = str(dst, "rule_id", a.RuleID)
-	dst = optStr(dst, "original_rule_id", a.OriginalRuleID)
-	dst = optStr(dst, "rule_version", a.RuleVersion)
-	dst = str(dst, "policy_name", a.PolicyName)
-	dst = str(dst, "policy_version", a.PolicyVersion)
-	dst = str(dst, "version", a.Version)
-	dst = str(dst, "os", a.OS)
-	dst = str(dst, "arch", a.Arch)
-	dst = str(dst, "origin", a.Origin)
-	dst = optStr(dst, "kernel_version", a.KernelVersion)
-	dst = optStr(dst, "distribution", a.Distribution)
-	dst = append(endObject(dst), ',')
-	if len(body) > 2 && body[0] == '{' {
-		return append(dst, body[1:]...)
+// completeConnect makes Connect, which only the extended form has, the same in both forms.
+func (e *Event) completeConnect() {
+	if e.Connect == nil {
+		e.Connect = &ConnectEvent{
+			Addr: IPPortFamily{Family: FamilyName(e.Facts.SocketFamily)}, Protocol: L4ProtocolName(e.Facts.SocketProtocol),
+		}
 	}
-	return endObject(dst)
+	if n := e.Network; n != nil {
+		e.Connect.Addr.IP, e.Connect.Addr.Port = n.Destination.IP, n.Destination.Port
+	}
 }

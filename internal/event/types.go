@@ -92,6 +92,7 @@ func TypeByName(name string) (t Type, ok bool) {
 // Outcome is what evt.outcome says.
 type Outcome uint8
 
+// The outcomes.
 const (
 	OutcomeNone Outcome = iota // not written
 	OutcomeSuccess
