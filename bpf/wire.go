@@ -5,15 +5,25 @@ package bpf
 
 // The wire types under the names that the rest of Picket uses. lib/wire.h says what their members mean.
 type (
-	Config  = SyscallPkConfig
-	Header  = SyscallPkHeader
-	Exec    = SyscallPkExec
-	Fork    = SyscallPkFork
-	Exit    = SyscallPkExit
-	File    = SyscallPkFile
-	FileOp  = SyscallPkFileop
-	Net     = SyscallPkNet
-	Seg     = SyscallPkSeg
+	// Config is what the programs are loaded with.
+	Config = SyscallPkConfig
+	// Header begins every record.
+	Header = SyscallPkHeader
+	// Exec is the fixed part of an exec record.
+	Exec = SyscallPkExec
+	// Fork is the fixed part of a fork record.
+	Fork = SyscallPkFork
+	// Exit is the fixed part of an exit record.
+	Exit = SyscallPkExit
+	// File holds the facts of an open file.
+	File = SyscallPkFile
+	// FileOp is the fixed part of the records about files.
+	FileOp = SyscallPkFileop
+	// Net is the fixed part of connect and bind records.
+	Net = SyscallPkNet
+	// Seg is the head of a segment.
+	Seg = SyscallPkSeg
+	// Syscall is a row of the syscall table.
 	Syscall = SyscallPkSyscall
 )
 

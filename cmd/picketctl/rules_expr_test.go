@@ -27,7 +27,8 @@ func TestRulesExpr(t *testing.T) {
 		{"no event", []string{`process.pid == 0`}, "true\n", "", 0},
 		{
 			"does not compile",
-			[]string{`open.file.pth == "/etc/shadow"`, "--event", event}, "",
+			[]string{`open.file.pth == "/etc/shadow"`, "--event", event},
+			"",
 			"picketctl: rule compilation error: 1:1: field \"open.file.pth\" not found (did you mean \"open.file.path\"?)\n" +
 				"  open.file.pth == \"/etc/shadow\"\n  ^\n", 2,
 		},
@@ -100,5 +101,6 @@ func TestRulesExprBatch(t *testing.T) {
 	assert.Equal(t, want.String()+"{\"result\":true}\n", stdout)
 
 	stdout, _, _ = picketctl(t, strings.Repeat("x", maxBatchLine+1)+"\n"+`{"expr":"1 == 1"}`, "rules", "expr", "--batch", "-")
+	//nolint:testifylint // two lines, and their text is what counts
 	assert.Equal(t, `{"error":{"kind":"input","message":"the line has more than 16777216 bytes"}}`+"\n"+`{"result":true}`+"\n", stdout)
 }

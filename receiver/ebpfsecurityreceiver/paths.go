@@ -165,7 +165,7 @@ func (r *resolver) lookup(pids []uint32, mntns uint32, path string, follow bool)
 		var fs unix.Statfs_t
 		if unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS|unix.STATX_MNT_ID, &l.stat) == nil && unix.Fstatfs(fd, &fs) == nil {
 			l.ok = true
-			l.fs = fsNames[int64(fs.Type)]
+			l.fs = fsNames[fs.Type]
 		}
 		l.path = inRoot(fdPath(fd), prefix, path)
 		return l

@@ -291,10 +291,10 @@ func (r *securityReceiver) newBatch() {
 
 // housekeeping intervals
 const (
-	tick         = time.Second
-	clockPeriod  = 10 * time.Second
-	lossPeriod   = 10 * time.Second
-	clockStepMin = time.Millisecond
+	tick        = time.Second
+	clockPeriod = 10 * time.Second
+	lossPeriod  = 10 * time.Second
+	clockStep   = time.Millisecond
 )
 
 func (r *securityReceiver) drainLoop() {
@@ -331,7 +331,7 @@ func (r *securityReceiver) drainLoop() {
 		}
 		if now.Sub(lastClock) >= clockPeriod {
 			lastClock = now
-			if step := r.clock.Resample(); step.Abs() >= clockStepMin {
+			if step := r.clock.Resample(); step.Abs() >= clockStep {
 				r.set.Logger.Info("the clock was set; event times follow", zap.Duration("step", step))
 			}
 		}

@@ -50,7 +50,7 @@ func runProbe(t *testing.T, what string, attr *syscall.SysProcAttr) string {
 	if attr != nil { // where everybody may execute it
 		data, err := os.ReadFile(exe)
 		require.NoError(t, err)
-		f, err := os.CreateTemp("", "picket-probe-*")
+		f, err := os.CreateTemp("", "picket-probe-*") //nolint:usetesting // a test's own directory is closed to others
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = os.Remove(f.Name()) })
 		_, err = f.Write(data)

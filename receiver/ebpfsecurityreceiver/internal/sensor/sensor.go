@@ -78,7 +78,7 @@ func Open(o *Options) (_ *Sensor, err error) {
 	if err := spec.LoadAndAssign(&s.objs, nil); err != nil {
 		var ve *ebpf.VerifierError
 		if errors.As(err, &ve) {
-			err = fmt.Errorf("%w\n%+v", err, ve)
+			err = fmt.Errorf("%w\n%s", err, verifierLog(ve))
 		}
 		return nil, fmt.Errorf("load the BPF programs: %w", err)
 	}
@@ -108,6 +108,9 @@ func Open(o *Options) (_ *Sensor, err error) {
 	}
 	return s, s.attach(o.Types)
 }
+
+// verifierLog is the whole of what the kernel said about a program that it refused.
+func verifierLog(ve *ebpf.VerifierError) string { return fmt.Sprintf("%+v", ve) }
 
 func configure(spec *ebpf.CollectionSpec, o *Options) error {
 	if o.RingSize < uint32(os.Getpagesize()) || o.RingSize&(o.RingSize-1) != 0 {

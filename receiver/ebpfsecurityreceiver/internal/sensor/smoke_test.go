@@ -69,7 +69,7 @@ func act(dir string) error {
 	check("unlinkat", unix.Unlinkat(unix.AT_FDCWD, "d/b", 0))
 	check("rmdir", unix.Unlinkat(unix.AT_FDCWD, "d", unix.AT_REMOVEDIR))
 	if _, err := unix.Open("missing", unix.O_RDONLY, 0); !errors.Is(err, unix.ENOENT) {
-		check("open of what is missing", fmt.Errorf("want ENOENT, got %v", err))
+		check("open of what is missing", fmt.Errorf("want ENOENT, got %w", err))
 	}
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	check("socket", err)
@@ -78,7 +78,7 @@ func act(dir string) error {
 	if os.Getuid() == 0 {
 		check("setresuid", unix.Setresuid(65534, 65534, 65534))
 		if _, err := unix.Open(filepath.Join(dir, "a2"), unix.O_CREAT|unix.O_WRONLY, 0o644); !errors.Is(err, unix.EACCES) {
-			check("open as nobody", fmt.Errorf("want EACCES, got %v", err))
+			check("open as nobody", fmt.Errorf("want EACCES, got %w", err))
 		}
 	}
 	return errors.Join(errs...)
