@@ -152,27 +152,21 @@ static __always_inline int on_sys_exit(struct pt_regs *regs, long ret)
 		return 0;
 	kind = sc->kind;
 	type = sc->type;
-	if (!wanted_outcome(type, ret)) {
-		if (kind == PK_SYS_PATH)
-			drop_state(pid_tgid);
-		return 0;
-	}
+	/* unlinkat serves unlink and rmdir, whose errors are asked for separately; which it is, its flags tell below. */
+	if (!wanted_outcome(type, ret) && !(type == PK_UNLINK && wanted_outcome(PK_RMDIR, ret)))
+		goto unwanted;
 	if (pid_tgid >> 32 == config.self || !in_scope((__u64)task, pid_tgid >> 32))
-		return 0;
+		goto unwanted;
 	s = scratch_get(type, task);
-	if (!s) {
-		if (kind == PK_SYS_PATH)
-			drop_state(pid_tgid);
-		return 0;
-	}
+	if (!s)
+		goto unwanted;
 	s->scope = 1;
 	load_args(s, regs, compat);
 	if (type == PK_UNLINK && (arg(s, sc->flags) & AT_REMOVEDIR))
-		type = PK_RMDIR; /* unlinkat serves both; user space may want only one */
-	if (!(config.types & (1U << type))) {
-		if (kind == PK_SYS_PATH)
-			drop_state(pid_tgid);
-		goto out;
+		type = PK_RMDIR;
+	if (!(config.types & (1U << type)) || !wanted_outcome(type, ret)) {
+		scratch_put(s);
+		goto unwanted;
 	}
 	h = header(s, type);
 	h->nr = nr;
@@ -210,8 +204,11 @@ static __always_inline int on_sys_exit(struct pt_regs *regs, long ret)
 	}
 send:
 	submit(s->key, type, false);
-out:
 	scratch_put(s);
+	return 0;
+unwanted:
+	if (kind == PK_SYS_PATH)
+		drop_state(pid_tgid);
 	return 0;
 }
 
