@@ -4,6 +4,7 @@
 package event
 
 import (
+	"cmp"
 	"strings"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -72,7 +73,7 @@ func HostFromResource(r pcommon.Resource) (h Host) {
 // Agent returns what the agent object of every log from this host has; version is the compatibility level of the rules.
 func (h *Host) Agent(version string) Agent {
 	return Agent{
-		Version: version, OS: h.OSType, Arch: h.agentArch(), Origin: originEBPF, KernelVersion: h.KernelRelease, Distribution: h.distribution(),
+		Version: version, OS: cmp.Or(h.OSType, "linux"), Arch: h.agentArch(), Origin: originEBPF, KernelVersion: h.KernelRelease, Distribution: h.distribution(),
 	}
 }
 
