@@ -418,6 +418,9 @@ func (d *Decoder) usr(u *UserContext) {
 
 // fileMember reads one member of a File; false if it has none of that name.
 func (d *Decoder) fileMember(f *File, key string) bool {
+	if d.null() {
+		return true
+	}
 	switch key {
 	case "path":
 		d.str(&f.Path)
@@ -814,6 +817,7 @@ func (d *Decoder) processContext(c *ProcessContext) {
 	)
 	for o := (jsonObject{}); d.next(&o); {
 		switch {
+		case d.null():
 		case d.processMember(p, o.key):
 		case o.key == "parent":
 			parent = d.skipSpan()
