@@ -23,6 +23,8 @@ type scanner struct {
 	pos   int
 	depth int
 	err   error
+
+	escaped bool // the last string had a backslash
 }
 
 var (
@@ -129,6 +131,7 @@ func (s *scanner) quoted() string {
 		s.fail(errSyntax)
 		return ""
 	}
+	s.escaped = false
 	start := s.pos + 1
 	for i := start; i < len(s.text); i++ {
 		switch c := s.text[i]; {
@@ -136,6 +139,7 @@ func (s *scanner) quoted() string {
 			s.pos = i + 1
 			return s.text[start:i]
 		case c == '\\':
+			s.escaped = true
 			return s.unquote(start, i)
 		case c < ' ':
 			s.pos = i
@@ -227,7 +231,9 @@ func (s *scanner) str(v *string) {
 	if s.null() {
 		return
 	}
-	*v = Unescape(s.quoted())
+	if *v = s.quoted(); s.escaped {
+		*v = Unescape(*v)
+	}
 }
 
 func (s *scanner) boolean(v *bool) {
@@ -352,8 +358,8 @@ func isScalar(c byte) bool {
 
 // skipNested goes over an object or an array.
 func (s *scanner) skipNested() {
-	var ends [maxDepth]byte // the brackets that are still to come
-	n := 0
+	var stack [maxDepth]byte
+	ends := stack[:0] // the brackets that are still to come
 	for i := s.pos; i < len(s.text); i++ {
 		c := s.text[i]
 		if !stop[c] {
@@ -367,20 +373,20 @@ func (s *scanner) skipNested() {
 			}
 			i = s.pos - 1
 		case '{', '[':
-			if s.depth+n >= maxDepth {
+			if s.depth+len(ends) >= maxDepth {
 				s.pos = i
 				s.fail(errDepth)
 				return
 			}
-			ends[n] = c + 2 // in ASCII, } and ] are 2 after { and [
-			n++
+			ends = append(ends, c+2) // in ASCII, } and ] are 2 after { and [
 		default:
-			if n--; ends[n] != c {
+			last := len(ends) - 1
+			if ends[last] != c {
 				s.pos = i
 				s.fail(errSyntax)
 				return
 			}
-			if n == 0 {
+			if ends = ends[:last]; last == 0 {
 				s.pos = i + 1
 				return
 			}
