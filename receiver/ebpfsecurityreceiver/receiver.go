@@ -45,7 +45,13 @@ type kernel interface {
 	Close() error
 }
 
-func openSensor(o *sensor.Options) (kernel, error) { return sensor.Open(o) }
+func openSensor(o *sensor.Options) (kernel, error) {
+	s, err := sensor.Open(o)
+	if err != nil {
+		return nil, err // not s: an interface that holds a nil *Sensor is not nil
+	}
+	return s, nil
+}
 
 // Reasons for which an event is dropped after it was read.
 const (
