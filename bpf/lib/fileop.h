@@ -28,7 +28,7 @@ static __always_inline bool user_path(struct pk_scratch *s, __u64 ptr, int dirfd
 	if (dirfd == AT_FDCWD) {
 		walk_cwd(s, base);
 	} else {
-		dir = task_file((struct task_struct *)s->task, dirfd);
+		dir = task_file(s, dirfd);
 		if (dir)
 			walk_file(s, dir, base);
 	}
@@ -55,20 +55,25 @@ __noinline int user_paths(__u32 key, __u32 nr, __u32 compat)
 
 static __always_inline int on_sys_enter(struct pt_regs *regs)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	__u64 pid_tgid = bpf_get_current_pid_tgid();
-	bool compat = task_is_compat(task);
 	__u32 nr = regs_nr(regs), type, len;
-	const volatile struct pk_syscall *sc = syscall_row(nr, compat);
+	const volatile struct pk_syscall *sc;
+	__u64 task, pid_tgid;
 	struct pk_scratch *s;
+	bool compat;
 	long err;
 
+	if (no_row(nr))
+		return 0;
+	task = bpf_get_current_task();
+	compat = task_is_compat(TYPED(task, struct task_struct));
+	sc = syscall_row(nr, compat);
 	if (!sc || sc->kind != PK_SYS_PATH)
 		return 0;
 	type = sc->type;
-	if (pid_tgid >> 32 == config.self || !in_scope((__u64)task, pid_tgid >> 32))
+	pid_tgid = bpf_get_current_pid_tgid();
+	if (pid_tgid >> 32 == config.self || !in_scope(task, pid_tgid >> 32))
 		return 0;
-	s = scratch_get(type, task);
+	s = scratch_get(type, (struct task_struct *)task);
 	if (!s)
 		return 0;
 	load_args(s, regs, compat);
@@ -137,27 +142,32 @@ struct pk_open_how { /* include/uapi/linux/openat2.h */
 
 static __always_inline int on_sys_exit(struct pt_regs *regs, long ret)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	__u64 pid_tgid = bpf_get_current_pid_tgid();
-	bool compat = task_is_compat(task), from_exit = false;
 	__u32 nr = regs_nr(regs), type, kind;
-	const volatile struct pk_syscall *sc = syscall_row(nr, compat);
+	const volatile struct pk_syscall *sc;
+	bool compat, from_exit = false;
+	__u64 task, pid_tgid;
 	struct pk_open_how how = {};
 	struct pk_scratch *s;
 	struct pk_header *h;
 	struct pk_fileop *op;
 	struct file *f = NULL;
 
+	if (no_row(nr))
+		return 0;
+	task = bpf_get_current_task();
+	compat = task_is_compat(TYPED(task, struct task_struct));
+	sc = syscall_row(nr, compat);
 	if (!sc)
 		return 0;
 	kind = sc->kind;
 	type = sc->type;
+	pid_tgid = bpf_get_current_pid_tgid();
 	/* unlinkat serves unlink and rmdir, whose errors are asked for separately; which it is, its flags tell below. */
 	if (!wanted_outcome(type, ret) && !(type == PK_UNLINK && wanted_outcome(PK_RMDIR, ret)))
 		goto unwanted;
-	if (pid_tgid >> 32 == config.self || !in_scope((__u64)task, pid_tgid >> 32))
+	if (pid_tgid >> 32 == config.self || !in_scope(task, pid_tgid >> 32))
 		goto unwanted;
-	s = scratch_get(type, task);
+	s = scratch_get(type, (struct task_struct *)task);
 	if (!s)
 		goto unwanted;
 	s->scope = 1;
@@ -189,9 +199,9 @@ static __always_inline int on_sys_exit(struct pt_regs *regs, long ret)
 	op->uid = arg(s, sc->uid);
 	op->gid = arg(s, sc->gid);
 	if (kind == PK_SYS_FD)
-		f = task_file(task, arg(s, sc->fd));
+		f = task_file(s, arg(s, sc->fd));
 	else if (kind != PK_SYS_PATH && ret >= 0)
-		f = task_file(task, ret);
+		f = task_file(s, ret);
 	if (f) {
 		file_facts(&op->file, f);
 		walk_file(s, f, PK_SEG_PATH);

@@ -8,6 +8,24 @@
 #include <bpf/bpf_core_read.h>
 #include "wire.h"
 
+/*
+ * How kernel memory is read. From 6.2 on a number can be made a typed pointer again (bpf_rdonly_cast), and a member is then
+ * one load; before that it is a call of a helper per step. The object is compiled both ways, and user space tries the
+ * direct one first. What is read seldom is left to BPF_CORE_READ in both.
+ */
+#ifdef PK_DIRECT
+extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym;
+#define TYPED(address, type) ((type *)bpf_rdonly_cast((void *)(address), bpf_core_type_id_kernel(type)))
+#define pk_m1(p, a) (p)->a
+#define pk_m2(p, a, b) (p)->a->b
+#define pk_m3(p, a, b, c) (p)->a->b->c
+#define pk_m4(p, a, b, c, d) (p)->a->b->c->d
+#define READ(p, ...) ___apply(pk_m, ___narg(__VA_ARGS__))(p, __VA_ARGS__)
+#else
+#define TYPED(address, type) ((type *)(address))
+#define READ BPF_CORE_READ
+#endif
+
 /* One path has at most PATH_MAX bytes; 320 components fit the verifier's budget on 5.10. */
 #define PK_PATH_MAX 4096
 #define PK_MAX_COMPONENTS 320

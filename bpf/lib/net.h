@@ -14,7 +14,7 @@
 static __always_inline void add_socket(struct pk_scratch *s, __u32 fd, __u64 addr, __u64 len)
 {
 	struct pk_net *n = fixed(s, sizeof(*n));
-	struct file *f = task_file((struct task_struct *)s->task, fd);
+	struct file *f = task_file(s, fd);
 	struct socket *socket;
 	struct inode *inode;
 	struct sock *sk;

@@ -5,9 +5,9 @@
 
 #include "task.h"
 
-static __always_inline struct mount *real_mount(struct vfsmount *mnt)
+static __always_inline struct mount *real_mount(__u64 mnt)
 {
-	return (void *)mnt - bpf_core_field_offset(struct mount, mnt);
+	return TYPED(mnt - bpf_core_field_offset(struct mount, mnt), struct mount);
 }
 
 static __always_inline __u32 rename_seq(void)
@@ -26,28 +26,28 @@ static __always_inline __u32 rename_seq(void)
 static __always_inline int walk_step(struct pk_scratch *s, bool names)
 {
 	struct pk_walk *w = &s->walk;
-	struct dentry *d = (void *)w->dentry, *parent;
-	struct vfsmount *mnt = (void *)w->mnt;
+	struct dentry *d = TYPED(w->dentry, struct dentry), *parent;
+	struct vfsmount *mnt = TYPED(w->mnt, struct vfsmount);
 	__u32 off;
 	long n;
 
-	w->checksum = w->checksum * 31 + BPF_CORE_READ(d, d_seq.seqcount.sequence);
+	w->checksum = w->checksum * 31 + READ(d, d_seq.seqcount.sequence);
 	if ((__u64)d == w->root_dentry && (__u64)mnt == w->root_mnt) {
 		w->flags &= ~PK_WALK_TRUNCATED;
 		return 1;
 	}
-	if (d == BPF_CORE_READ(mnt, mnt_root)) {
-		struct mount *m = real_mount(mnt), *up = BPF_CORE_READ(m, mnt_parent);
+	if (d == READ(mnt, mnt_root)) {
+		struct mount *m = real_mount(w->mnt), *up = READ(m, mnt_parent);
 
 		if (up == m || !up) {
 			w->flags ^= PK_WALK_TRUNCATED | PK_WALK_UNREACHABLE;
 			return 1;
 		}
-		w->dentry = (__u64)BPF_CORE_READ(m, mnt_mountpoint);
+		w->dentry = (__u64)READ(m, mnt_mountpoint);
 		w->mnt = (__u64)up + bpf_core_field_offset(struct mount, mnt);
 		return 0;
 	}
-	parent = BPF_CORE_READ(d, d_parent);
+	parent = READ(d, d_parent);
 	if (parent == d && w->names)
 		goto detached;
 	if (names) {
@@ -55,7 +55,7 @@ static __always_inline int walk_step(struct pk_scratch *s, bool names)
 		barrier_off(off);
 		if (off > PK_DATA_SIZE || off - s->seg > PK_PATH_MAX + sizeof(struct pk_seg))
 			return 1; /* still flagged as truncated */
-		n = bpf_probe_read_kernel_str(s->data + off, PK_NAME_MAX, BPF_CORE_READ(d, d_name.name));
+		n = bpf_probe_read_kernel_str(s->data + off, PK_NAME_MAX, READ(d, d_name.name));
 		if (n > 0)
 			s->off = off + n;
 		else
@@ -74,14 +74,14 @@ detached:
 /* walk_once goes from path to the task's root. The walk counts as truncated until it has come to an end. */
 static __always_inline void walk_once(struct pk_scratch *s, const struct path *path, bool names)
 {
-	struct task_struct *task = (void *)s->task;
-	struct fs_struct *fs = BPF_CORE_READ(task, fs);
+	struct task_struct *task = TYPED(s->task, struct task_struct);
+	struct fs_struct *fs = READ(task, fs);
 	struct pk_walk *w = &s->walk;
 
 	w->dentry = (__u64)BPF_CORE_READ(path, dentry);
 	w->mnt = (__u64)BPF_CORE_READ(path, mnt);
-	w->root_dentry = (__u64)BPF_CORE_READ(fs, root.dentry);
-	w->root_mnt = (__u64)BPF_CORE_READ(fs, root.mnt);
+	w->root_dentry = (__u64)READ(fs, root.dentry);
+	w->root_mnt = (__u64)READ(fs, root.mnt);
 	w->checksum = 0;
 	w->flags = PK_WALK_TRUNCATED;
 	w->names = 0;
@@ -140,14 +140,16 @@ static __always_inline void walk_cwd(struct pk_scratch *s, __u32 kind)
 	walk(s->key, (__u64)fs + bpf_core_field_offset(struct fs_struct, pwd), kind);
 }
 
-static __always_inline struct file *task_file(struct task_struct *task, __u32 fd)
+/* task_file returns the address of the file that a descriptor of the scratch buffer's task names. */
+static __always_inline struct file *task_file(struct pk_scratch *s, __u32 fd)
 {
-	struct fdtable *fdt = BPF_CORE_READ(task, files, fdt);
+	struct task_struct *task = TYPED(s->task, struct task_struct);
+	struct fdtable *fdt = READ(task, files, fdt);
 	struct file *f = NULL;
 
-	if (fd >= BPF_CORE_READ(fdt, max_fds))
+	if (fd >= READ(fdt, max_fds))
 		return NULL;
-	bpf_probe_read_kernel(&f, sizeof(f), BPF_CORE_READ(fdt, fd) + fd);
+	bpf_probe_read_kernel(&f, sizeof(f), READ(fdt, fd) + fd);
 	return f;
 }
 
@@ -158,11 +160,11 @@ static __always_inline void inode_times(struct pk_file *out, struct inode *inode
 	struct inode___old *old = (void *)inode;
 
 #define NS(sec, nsec) ((__s64)(sec) * 1000000000LL + (nsec))
-#define NS_TS(p, f) NS(BPF_CORE_READ(p, f.tv_sec), BPF_CORE_READ(p, f.tv_nsec))
+#define NS_TS(p, f) NS(READ(p, f.tv_sec), READ(p, f.tv_nsec))
 	if (bpf_core_field_exists(inode->i_mtime_sec)) {
-		out->atime = NS(BPF_CORE_READ(inode, i_atime_sec), BPF_CORE_READ(inode, i_atime_nsec));
-		out->mtime = NS(BPF_CORE_READ(inode, i_mtime_sec), BPF_CORE_READ(inode, i_mtime_nsec));
-		out->ctime = NS(BPF_CORE_READ(inode, i_ctime_sec), BPF_CORE_READ(inode, i_ctime_nsec));
+		out->atime = NS(READ(inode, i_atime_sec), READ(inode, i_atime_nsec));
+		out->mtime = NS(READ(inode, i_mtime_sec), READ(inode, i_mtime_nsec));
+		out->ctime = NS(READ(inode, i_ctime_sec), READ(inode, i_ctime_nsec));
 	} else if (bpf_core_field_exists(v67->__i_mtime)) {
 		out->atime = NS_TS(v67, __i_atime);
 		out->mtime = NS_TS(v67, __i_mtime);
@@ -181,24 +183,25 @@ static __always_inline void inode_times(struct pk_file *out, struct inode *inode
 }
 
 /* file_facts fills what the open file tells. */
-static __always_inline void file_facts(struct pk_file *out, struct file *f)
+static __always_inline void file_facts(struct pk_file *out, struct file *address)
 {
-	struct inode *inode = BPF_CORE_READ(f, f_inode);
-	struct vfsmount *mnt = BPF_CORE_READ(f, f_path.mnt);
-	struct dentry *d = BPF_CORE_READ(f, f_path.dentry);
-	struct super_block *sb = BPF_CORE_READ(inode, i_sb);
+	struct vfsmount *mnt = BPF_CORE_READ(address, f_path.mnt); /* a number, because it is calculated with */
+	struct file *f = TYPED(address, struct file);
+	struct inode *inode = READ(f, f_inode);
+	struct dentry *d = READ(f, f_path.dentry);
+	struct super_block *sb = READ(inode, i_sb);
 
 	out->flags = PK_FILE_VALID;
-	out->inode = BPF_CORE_READ(inode, i_ino);
-	out->mode = BPF_CORE_READ(inode, i_mode);
-	out->uid = BPF_CORE_READ(inode, i_uid.val);
-	out->gid = BPF_CORE_READ(inode, i_gid.val);
-	out->dev = BPF_CORE_READ(sb, s_dev);
-	out->mount_id = BPF_CORE_READ(real_mount(mnt), mnt_id);
+	out->inode = READ(inode, i_ino);
+	out->mode = READ(inode, i_mode);
+	out->uid = READ(inode, i_uid.val);
+	out->gid = READ(inode, i_gid.val);
+	out->dev = READ(sb, s_dev);
+	out->mount_id = READ(real_mount((__u64)mnt), mnt_id);
 	inode_times(out, inode);
-	if (!BPF_CORE_READ(d, d_hash.pprev) && BPF_CORE_READ(d, d_parent) != d)
+	if (!READ(d, d_hash.pprev) && READ(d, d_parent) != d)
 		out->flags |= PK_FILE_DELETED;
-	bpf_probe_read_kernel_str(out->fstype, sizeof(out->fstype), BPF_CORE_READ(sb, s_type, name));
+	bpf_probe_read_kernel_str(out->fstype, sizeof(out->fstype), READ(sb, s_type, name));
 }
 
 /* user_string adds a NUL-terminated string of the task, without its NUL. It returns the length, -1 on a fault. */

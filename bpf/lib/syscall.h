@@ -5,13 +5,23 @@
 
 #include "path.h"
 
+/* The registers are a trusted pointer of the tracepoint: they can be read directly on every kernel. */
 static __always_inline __u32 regs_nr(struct pt_regs *regs)
 {
 #if defined(__TARGET_ARCH_x86)
-	return BPF_CORE_READ(regs, orig_ax);
+	return regs->orig_ax;
 #else
-	return BPF_CORE_READ(regs, syscallno);
+	return regs->syscallno;
 #endif
+}
+
+/* no_row says that a number is of no interest in either table, before it is known which of them counts. */
+static __always_inline bool no_row(__u32 nr)
+{
+	barrier_off(nr);
+	if (nr >= PK_MAX_SYSCALLS)
+		return true;
+	return syscalls[nr].kind == PK_SYS_NONE && syscalls[nr + PK_MAX_SYSCALLS].kind == PK_SYS_NONE;
 }
 
 /* syscall_row finds what is known of a syscall; NULL if it is of no interest. */
@@ -32,28 +42,28 @@ static __always_inline void load_args(struct pk_scratch *s, struct pt_regs *regs
 {
 #if defined(__TARGET_ARCH_x86)
 	if (compat) {
-		s->args[0] = (__u32)BPF_CORE_READ(regs, bx);
-		s->args[1] = (__u32)BPF_CORE_READ(regs, cx);
-		s->args[2] = (__u32)BPF_CORE_READ(regs, dx);
-		s->args[3] = (__u32)BPF_CORE_READ(regs, si);
-		s->args[4] = (__u32)BPF_CORE_READ(regs, di);
-		s->args[5] = (__u32)BPF_CORE_READ(regs, bp);
+		s->args[0] = (__u32)regs->bx;
+		s->args[1] = (__u32)regs->cx;
+		s->args[2] = (__u32)regs->dx;
+		s->args[3] = (__u32)regs->si;
+		s->args[4] = (__u32)regs->di;
+		s->args[5] = (__u32)regs->bp;
 		return;
 	}
-	s->args[0] = BPF_CORE_READ(regs, di);
-	s->args[1] = BPF_CORE_READ(regs, si);
-	s->args[2] = BPF_CORE_READ(regs, dx);
-	s->args[3] = BPF_CORE_READ(regs, r10);
-	s->args[4] = BPF_CORE_READ(regs, r8);
-	s->args[5] = BPF_CORE_READ(regs, r9);
+	s->args[0] = regs->di;
+	s->args[1] = regs->si;
+	s->args[2] = regs->dx;
+	s->args[3] = regs->r10;
+	s->args[4] = regs->r8;
+	s->args[5] = regs->r9;
 #else
 	/* x0 holds the return value by now, orig_x0 what was passed */
-	s->args[0] = BPF_CORE_READ(regs, orig_x0);
-	s->args[1] = BPF_CORE_READ(regs, regs[1]);
-	s->args[2] = BPF_CORE_READ(regs, regs[2]);
-	s->args[3] = BPF_CORE_READ(regs, regs[3]);
-	s->args[4] = BPF_CORE_READ(regs, regs[4]);
-	s->args[5] = BPF_CORE_READ(regs, regs[5]);
+	s->args[0] = regs->orig_x0;
+	s->args[1] = regs->regs[1];
+	s->args[2] = regs->regs[2];
+	s->args[3] = regs->regs[3];
+	s->args[4] = regs->regs[4];
+	s->args[5] = regs->regs[5];
 #endif
 }
 

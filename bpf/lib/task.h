@@ -28,11 +28,11 @@ static __always_inline __u64 pk_process_id_of(__u32 tgid, __u64 start, __u64 exe
 
 static __always_inline __u64 pk_process_id(struct task_struct *task)
 {
-	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+	struct task_struct *leader = READ(TYPED(task, struct task_struct), group_leader);
 
 	/* self_exec_id belongs to the thread that executes, which is the leader when the exec is done */
-	return pk_process_id_of(BPF_CORE_READ(leader, tgid), BPF_CORE_READ(leader, start_boottime),
-				BPF_CORE_READ(leader, self_exec_id));
+	return pk_process_id_of(READ(leader, tgid), READ(leader, start_boottime),
+				READ(leader, self_exec_id));
 }
 
 static __always_inline __u64 pk_caps(const kernel_cap_t *cap)
@@ -51,9 +51,9 @@ static __always_inline __u64 pk_caps(const kernel_cap_t *cap)
 static __always_inline bool task_is_compat(struct task_struct *task)
 {
 #if defined(__TARGET_ARCH_x86)
-	return BPF_CORE_READ(task, thread_info.status) & TS_COMPAT;
+	return READ(task, thread_info.status) & TS_COMPAT;
 #else
-	return BPF_CORE_READ(task, thread_info.flags) & (1UL << TIF_32BIT_ARM64);
+	return READ(task, thread_info.flags) & (1UL << TIF_32BIT_ARM64);
 #endif
 }
 
@@ -146,37 +146,37 @@ __noinline int fill_header(__u32 key, __u32 type)
 
 	if (!s)
 		return 0;
-	task = (void *)s->task;
+	task = TYPED(s->task, struct task_struct);
 	h = (struct pk_header *)s->data;
 	__builtin_memset(h, 0, sizeof(*h));
 	s->off = sizeof(*h);
 	h->type = type;
 	h->time = bpf_ktime_get_boot_ns();
 	h->id = pk_process_id(task);
-	h->pid = BPF_CORE_READ(task, tgid);
-	h->tid = BPF_CORE_READ(task, pid);
+	h->pid = READ(task, tgid);
+	h->tid = READ(task, pid);
 	if (s->scope)
 		h->flags |= PK_IN_SCOPE;
-	if (BPF_CORE_READ(task, flags) & PF_KTHREAD)
+	if (READ(task, flags) & PF_KTHREAD)
 		h->flags |= PK_KTHREAD;
-	cred = BPF_CORE_READ(task, cred);
-	h->uid = BPF_CORE_READ(cred, uid.val);
-	h->gid = BPF_CORE_READ(cred, gid.val);
-	h->euid = BPF_CORE_READ(cred, euid.val);
-	h->egid = BPF_CORE_READ(cred, egid.val);
-	h->fsuid = BPF_CORE_READ(cred, fsuid.val);
-	h->fsgid = BPF_CORE_READ(cred, fsgid.val);
+	cred = READ(task, cred);
+	h->uid = READ(cred, uid.val);
+	h->gid = READ(cred, gid.val);
+	h->euid = READ(cred, euid.val);
+	h->egid = READ(cred, egid.val);
+	h->fsuid = READ(cred, fsuid.val);
+	h->fsgid = READ(cred, fsgid.val);
 	h->cap_effective = pk_caps(&cred->cap_effective);
 	h->cap_permitted = pk_caps(&cred->cap_permitted);
 	h->auid = ~0U;
 	if (bpf_core_field_exists(task->loginuid)) /* only with CONFIG_AUDIT */
-		h->auid = BPF_CORE_READ(task, loginuid.val);
-	sid = BPF_CORE_READ(task, signal, pids[PIDTYPE_SID]);
+		h->auid = READ(task, loginuid.val);
+	sid = READ(task, signal, pids[PIDTYPE_SID]);
 	h->sid = BPF_CORE_READ(sid, numbers[0].nr);
-	ns = BPF_CORE_READ(task, nsproxy);
-	h->mntns = BPF_CORE_READ(ns, mnt_ns, ns.inum);
-	h->netns = BPF_CORE_READ(ns, net_ns, ns.inum);
-	h->cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	ns = READ(task, nsproxy);
+	h->mntns = READ(ns, mnt_ns, ns.inum);
+	h->netns = READ(ns, net_ns, ns.inum);
+	h->cgroup = READ(task, cgroups, dfl_cgrp, kn, id);
 	bpf_probe_read_kernel(h->comm, sizeof(h->comm), &task->comm);
 	return 0;
 }

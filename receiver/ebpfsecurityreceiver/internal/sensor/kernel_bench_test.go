@@ -46,8 +46,9 @@ func BenchmarkKernel(b *testing.B) {
 	if os.Geteuid() != 0 {
 		b.Skip("needs root to load BPF programs")
 	}
-	for _, scoped := range []bool{true, false} {
-		b.Run(map[bool]string{true: "open in scope", false: "open outside"}[scoped], func(b *testing.B) {
+	for i := range 2 * len(objects) {
+		scoped, object := i%2 == 0, objects[i/2].name
+		b.Run(object+"/"+map[bool]string{true: "open in scope", false: "open outside"}[scoped], func(b *testing.B) {
 			exe, err := os.Executable()
 			require.NoError(b, err)
 			cmd := exec.Command(exe)
@@ -67,7 +68,7 @@ func BenchmarkKernel(b *testing.B) {
 			if !scoped {
 				pid = uint32(os.Getpid()) // which opens nothing that counts
 			}
-			s, err := Open(&Options{Types: 1 << event.TypeOpen, RingSize: 8 << 20, Scope: Scope{Trees: []uint32{pid}}})
+			s, err := Open(&Options{Types: 1 << event.TypeOpen, RingSize: 8 << 20, object: object, Scope: Scope{Trees: []uint32{pid}}})
 			require.NoError(b, err)
 			defer s.Close()
 			stats, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))

@@ -29,6 +29,17 @@ type Options struct {
 	Errors   [event.NumTypes][]unix.Errno // further errors that are events, by type
 	RingSize uint32                       // bytes: a power of two, and a multiple of the page size
 	Scope    Scope
+
+	object string // name of the only object that may be used, in tests; empty: the first that the kernel takes
+}
+
+// objects are the forms in which the programs are compiled, the fastest first.
+var objects = []struct {
+	name string
+	load func() (*ebpf.CollectionSpec, error)
+}{
+	{"direct", bpf.LoadSyscallDirect}, // reads kernel memory through typed pointers: bpf_rdonly_cast, since 6.2
+	{"portable", bpf.LoadSyscall},
 }
 
 // Scope limits what is watched. Lists are OR-ed, Containers is AND-ed; the zero value is everything.
@@ -42,6 +53,8 @@ type Scope struct {
 
 // Sensor is a running kernel side.
 type Sensor struct {
+	Object string // form of the BPF object that the kernel took: direct or portable
+
 	objs   bpf.SyscallObjects
 	links  []link.Link
 	reader *ringbuf.Reader
@@ -63,24 +76,24 @@ func Open(o *Options) (_ *Sensor, err error) {
 	if err := Probe(); err != nil {
 		return nil, err
 	}
-	spec, err := bpf.LoadSyscall()
-	if err != nil {
-		return nil, fmt.Errorf("read the embedded BPF object: %w", err)
-	}
-	if err := configure(spec, o); err != nil {
-		return nil, err
-	}
 	s := &Sensor{}
 	if s.cpus, err = ebpf.PossibleCPU(); err != nil {
 		return nil, fmt.Errorf("count the CPUs: %w", err)
 	}
-	spec.Maps["scratch"].MaxEntries = uint32(s.cpus) * scratchPerCPU
-	if err := spec.LoadAndAssign(&s.objs, nil); err != nil {
-		var ve *ebpf.VerifierError
-		if errors.As(err, &ve) {
-			err = fmt.Errorf("%w\n%s", err, verifierLog(ve))
+	var refused []error
+	for _, obj := range objects {
+		if o.object != "" && o.object != obj.name {
+			continue
 		}
-		return nil, fmt.Errorf("load the BPF programs: %w", err)
+		err = s.load(obj.load, o)
+		if err == nil {
+			s.Object = obj.name
+			break
+		}
+		refused = append(refused, fmt.Errorf("load the BPF programs (%s): %w", obj.name, err))
+	}
+	if s.Object == "" {
+		return nil, errors.Join(refused...)
 	}
 	defer func() {
 		if err != nil {
@@ -107,6 +120,24 @@ func Open(o *Options) (_ *Sensor, err error) {
 		return nil, fmt.Errorf("open the ring buffer: %w", err)
 	}
 	return s, s.attach(o.Types)
+}
+
+// load gives an object to the kernel.
+func (s *Sensor) load(read func() (*ebpf.CollectionSpec, error), o *Options) error {
+	spec, err := read()
+	if err != nil {
+		return fmt.Errorf("read the embedded object: %w", err)
+	}
+	if err := configure(spec, o); err != nil {
+		return err
+	}
+	spec.Maps["scratch"].MaxEntries = uint32(s.cpus) * scratchPerCPU
+	err = spec.LoadAndAssign(&s.objs, nil)
+	var ve *ebpf.VerifierError
+	if errors.As(err, &ve) {
+		err = fmt.Errorf("%w\n%s", err, verifierLog(ve))
+	}
+	return err
 }
 
 // verifierLog is the whole of what the kernel said about a program that it refused.

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
@@ -109,13 +110,37 @@ func TestSmoke(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root to load BPF programs")
 	}
+	for _, obj := range objects {
+		t.Run(obj.name, func(t *testing.T) {
+			if major, minor := kernelVersion(t); obj.name == "direct" && (major < 6 || major == 6 && minor < 2) {
+				_, err := Open(&Options{Types: 1<<event.NumTypes - 2, RingSize: 1 << 20, object: obj.name})
+				require.ErrorIs(t, err, ebpf.ErrNotSupported)
+				t.Skipf("kernel %d.%d has no bpf_rdonly_cast (6.2); that it says so was checked", major, minor)
+			}
+			smoke(t, obj.name)
+		})
+	}
+}
+
+func kernelVersion(t *testing.T) (major, minor int) {
+	t.Helper()
+	var u unix.Utsname
+	require.NoError(t, unix.Uname(&u))
+	_, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor)
+	require.NoError(t, err)
+	return major, minor
+}
+
+func smoke(t *testing.T, object string) {
+	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
 	require.NoError(t, os.Chmod(dir, 0o755))
-	s, err := Open(&Options{Types: 1<<event.NumTypes - 2, RingSize: 1 << 20, Scope: Scope{Trees: []uint32{uint32(os.Getpid())}}})
+	s, err := Open(&Options{Types: 1<<event.NumTypes - 2, RingSize: 1 << 20, object: object, Scope: Scope{Trees: []uint32{uint32(os.Getpid())}}})
 	require.NoError(t, err)
 	defer s.Close()
+	require.Equal(t, object, s.Object)
 
 	self, others := 0, 0
 	require.NoError(t, s.Snapshot(func(r *Record, err error) {
