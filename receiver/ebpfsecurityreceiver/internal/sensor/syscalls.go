@@ -105,3 +105,16 @@ func syscallTypes() (types uint32) {
 	}
 	return types
 }
+
+// SyscallNames returns the syscalls that make events of a type; none for a type that no syscall makes.
+func SyscallNames(t event.Type) (names []string) {
+	for _, r := range syscalls {
+		if r.typ == t {
+			names = append(names, r.name)
+		}
+	}
+	if t == event.TypeRmdir {
+		names = append(names, "unlinkat with AT_REMOVEDIR")
+	}
+	return names
+}

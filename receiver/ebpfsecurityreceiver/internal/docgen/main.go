@@ -1,0 +1,197 @@
+// Copyright The Picket Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux && (amd64 || arm64)
+
+//go:generate go run . -dir ../../../../docs
+
+// Command docgen writes the pages of docs/ that are tables of the code: events.md, records.md and fields.md.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/picketsec/picket/internal/event"
+	"github.com/picketsec/picket/receiver/ebpfsecurityreceiver/internal/sensor"
+)
+
+func main() {
+	dir := flag.String("dir", "docs", "directory to write to")
+	flag.Parse()
+	for name, page := range map[string]func() string{"events.md": events, "records.md": records, "fields.md": fields} {
+		text := "<!-- Made by `make generate` from the tables in the code; changes here are lost. -->\n\n" + page()
+		if err := os.WriteFile(filepath.Join(*dir, name), []byte(text), 0o644); err != nil {
+			log.Fatalf("docgen: %v", err)
+		}
+	}
+}
+
+// table writes a Markdown table. Cells are escaped.
+func table(b *strings.Builder, head []string, rows [][]string) {
+	line := func(cells []string) {
+		for _, c := range cells {
+			b.WriteString("| " + strings.ReplaceAll(c, "|", `\|`) + " ")
+		}
+		b.WriteString("|\n")
+	}
+	line(head)
+	b.WriteString(strings.Repeat("|---", len(head)) + "|\n")
+	for _, r := range rows {
+		line(r)
+	}
+}
+
+func code(s string) string { return "`" + s + "`" }
+
+func events() string {
+	var b strings.Builder
+	b.WriteString(`# Events
+
+Each event is one log record. Its name is in the record's EventName, its type is what rules begin with and what
+` + "`evt.name`" + ` of the CSM Threats log says.
+
+`)
+	var rows [][]string
+	for _, t := range event.Types[1:] {
+		source := "kernel: process " + t.Name
+		if calls := sensor.SyscallNames(t.Type); len(calls) > 0 {
+			source = strings.Join(calls, ", ")
+		}
+		outcomes := "Success, Refused"
+		if t.AlwaysSuccess {
+			outcomes = "Success"
+		}
+		rows = append(rows, []string{code(t.Name), code(t.Record), t.Category, source, outcomes})
+	}
+	table(&b, []string{"Type", "EventName", "Category", "Made by", "Outcomes"}, rows)
+	b.WriteString(`
+Calls of 32-bit programs are seen too.
+
+## Outcomes
+
+| Return value | Outcome |
+|---|---|
+`)
+	for _, r := range []struct {
+		text   string
+		typ    event.Type
+		retval int64
+		note   string
+	}{
+		{"0 or more", event.TypeOpen, 0, ""},
+		{"-EACCES, -EPERM", event.TypeOpen, -1, ""},
+		{"-EINPROGRESS of connect", event.TypeConnect, -115, ""},
+		{"any other error", event.TypeOpen, -2, "; makes an event only if the receiver's `events: {<type>: {errors: [<NAME>]}}` names it"},
+	} {
+		fmt.Fprintf(&b, "| %s | %s%s |\n", r.text, event.OutcomeOf(r.typ, r.retval), r.note)
+	}
+	b.WriteString(`
+A rule sees events with an error number that was added this way only if it reads the type's ` + "`retval`" + `.
+
+## Where the file of an event comes from
+
+` + "`picket.file.source`" + ` of a record says it.
+
+| Value | Meaning |
+|---|---|
+| ` + code(event.FileSourceFD) + ` | The kernel's own file object: path, inode, owner and mode are exact |
+| ` + code(event.FileSourcePostStat) + ` | The path that the process gave, made absolute; inode, owner and mode were looked up there after the call |
+| ` + code(event.FileSourceUserPath) + ` | The path that the process gave, made absolute; nothing else is known, for example because the file is gone |
+`)
+	return b.String()
+}
+
+func records() string {
+	var b strings.Builder
+	b.WriteString(`# Records
+
+A record's Body is a string: the event as the JSON of a CSM Threats log, and on a detection the whole log, which has ` + "`title` and `agent`" + ` too.
+Rules and the ` + "`csm_threats`" + ` exporter read the Body. The attributes below repeat what others look for, and hold
+the facts that the JSON has no place for.
+
+Resource: ` + "`host.id`, `host.name`, `host.arch`, `os.type`, `os.name`, `os.version`, " + code(event.AttrHostIDSource) + ", " +
+		code(event.AttrKernelRelease) + ", " + code(event.AttrBootID) + `. Timestamp is when it happened, ObservedTimestamp when it was read.
+
+Reports (` + code(event.AttrRecordKind+" = "+event.KindReport) + `) are records about Picket itself: ` + code(event.RecordRulesetLoaded) + " and " + code(event.RecordEventsLost) + `.
+
+`)
+	var rows [][]string
+	for _, a := range event.Attributes {
+		status := a.Status
+		if status == "own" {
+			status = "Picket's own"
+		}
+		rows = append(rows, []string{code(a.Key), a.Type, a.On, a.Source, status})
+	}
+	table(&b, []string{"Attribute", "Type", "On", "What", "Semantic conventions 1.43"}, rows)
+	b.WriteString("\nSeverity: INFO for events. Of a detection it is that of the rule's tag `severity`:\n\n| Tag | SeverityNumber |\n|---|---|\n")
+	for s := event.SeverityInfo; s <= event.SeverityCritical; s++ {
+		fmt.Fprintf(&b, "| %s | %s (%d) |\n", s, strings.ToUpper(s.Number().String()), s.Number())
+	}
+	return b.String()
+}
+
+// repeated are prefixes whose fields are those of process: they would make the page several times as long.
+var repeated = []string{"process.parent.", "process.ancestors.", "exec.", "exit."}
+
+func fields() string {
+	var b strings.Builder
+	b.WriteString(`# Fields of rules
+
+What a SECL expression can read. A string field has ` + "`.length`" + ` where the length column says so. "Value" says where it comes from:
+
+| Value | Meaning |
+|---|---|
+| body | a member of the event |
+| attribute | an attribute of the record |
+| derived | computed from other fields |
+| **unavailable** | nothing fills it in this version: it reads as zero, empty or false, and a detection lists it |
+
+`)
+	b.WriteString("`process.parent` and `process.ancestors` have the fields of `process`, and so have `exec` and `exit`, for the process that the event is about.\n")
+	names := make(map[string]bool)
+	for _, f := range event.Fields() {
+		names[f.Name] = true
+	}
+	for t := event.TypeAny; t < event.NumTypes; t++ {
+		var rows [][]string
+		for _, f := range event.Fields() {
+			if f.Event != t || isRepeated(f.Name, names) {
+				continue
+			}
+			length := ""
+			if f.HasLength {
+				length = "yes"
+			}
+			source := f.Source.String()
+			if f.Source == event.FieldUnavailable {
+				source = "**" + source + "**"
+			}
+			rows = append(rows, []string{code(f.Name), f.Type(), length, source})
+		}
+		if len(rows) == 0 {
+			continue
+		}
+		title := "Every event"
+		if t != event.TypeAny {
+			title = t.String()
+		}
+		fmt.Fprintf(&b, "\n## %s\n\n", title)
+		table(&b, []string{"Field", "Type", "Length", "Value"}, rows)
+	}
+	return b.String()
+}
+
+// isRepeated reports whether a field below one of the repeated prefixes is on the page already, as a field of process.
+func isRepeated(name string, names map[string]bool) bool {
+	return slices.ContainsFunc(repeated, func(prefix string) bool {
+		rest, ok := strings.CutPrefix(name, prefix)
+		return ok && names["process."+rest]
+	})
+}
