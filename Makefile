@@ -1,9 +1,12 @@
 # Copyright The Picket Authors
 # SPDX-License-Identifier: Apache-2.0
 
-GO ?= go
+# sudo's PATH often lacks Go's own installation directory.
+GO ?= $(or $(shell command -v go),/usr/local/go/bin/go)
+export GO
 TOOL := $(GO) tool -modfile=internal/tools/go.mod
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+BUILD := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false
 LDFLAGS := -s -w
 GO_SOURCES := $(shell find bpf cmd exporter extension internal processor receiver -name '*.go' -o -name '*.o' 2>/dev/null) go.mod go.sum
 
@@ -21,10 +24,10 @@ _build/picket/main.go: builder-config.yaml internal/tools/go.mod
 	@touch $@
 
 bin/picket: _build/picket/main.go $(GO_SOURCES)
-	cd _build/picket && CGO_ENABLED=0 $(GO) build -trimpath -ldflags="$(LDFLAGS)" -mod=mod -o ../../bin/picket .
+	cd _build/picket && $(BUILD) -ldflags="$(LDFLAGS)" -mod=mod -o ../../bin/picket .
 
 bin/picketctl: $(GO_SOURCES)
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="$(LDFLAGS) -X main.version=$(VERSION)" -o bin/picketctl ./cmd/picketctl
+	$(BUILD) -ldflags="$(LDFLAGS) -X main.version=$(VERSION)" -o bin/picketctl ./cmd/picketctl
 
 .PHONY: run
 run: build ## Watch this machine and show detections; SCOPE=<pid> limits it to one process tree
