@@ -124,6 +124,14 @@ func situations() plog.Logs {
 	report := addRecord(records, event.KindReport, plog.SeverityNumberInfo,
 		`{"date":"2024-05-02T09:31:44Z","service":"runtime-security-agent","policies":[{"name":"a\u001b"}]}`)
 	report.SetEventName("picket.ruleset_loaded")
+	report = addRecord(records, event.KindReport, plog.SeverityNumberInfo,
+		`{"title":"New ruleset loaded","agent":{"rule_id":"ruleset_loaded"},"policies":[{"name":"p","version":"1","status":"loaded",`+
+			`"rules":[{"id":"a","status":"loaded"},{"id":"b","status":"loaded"},{"id":"c","status":"error","message":"no field opn"},`+
+			`{"id":"d","status":"filtered"}]},{"name":"q","status":"error","message":"not YAML"}]}`)
+	report.SetEventName("picket.ruleset_loaded")
+	report = addRecord(records, event.KindReport, plog.SeverityNumberInfo,
+		`{"title":"Events were lost","agent":{"rule_id":"lost_events"},"duration_ns":7}`)
+	report.SetEventName("picket.events_lost")
 	plain := addRecord(records, event.KindEvent, plog.SeverityNumberInfo, body("mkdir", "Success", `"file":{"path":"/d"},`))
 	plain.SetEventName("file.mkdir")
 	foreign := records.AppendEmpty()

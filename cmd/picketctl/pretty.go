@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -160,7 +161,13 @@ func (p *printer) block(res pcommon.Resource, lr plog.LogRecord) error {
 	case !readable:
 		p.field("body", show(body))
 	case kind == event.KindReport:
-		p.field("report", reportText(body))
+		rules := rulesetText(body)
+		for _, line := range rules {
+			p.field("rules", line)
+		}
+		if rules == nil {
+			p.field("report", reportText(body))
+		}
 	default:
 		p.field("who", l.who())
 		p.field("what", l.what(attribute(lr.Attributes(), event.AttrSocketPath)))
@@ -352,6 +359,68 @@ func where(res pcommon.Resource, l *shownLog) string {
 		parts = append(parts, strings.TrimSpace("policy "+show(l.Agent.PolicyName)+" "+show(l.Agent.PolicyVersion)))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// shownRuleset has the members of a report on loaded rules that a block shows.
+type shownRuleset struct {
+	Policies []struct {
+		shownLoad
+		Name    string      `json:"name"`
+		Version string      `json:"version"`
+		Macros  []shownLoad `json:"macros"`
+		Rules   []shownLoad `json:"rules"`
+	} `json:"policies"`
+	KeptPrevious bool   `json:"kept_previous"`
+	Reason       string `json:"reason"`
+}
+
+type shownLoad struct {
+	ID      string `json:"id"`
+	Status  string `json:"status"`
+	Message string `json:"message"`
+}
+
+const statusError = "error"
+
+func (l shownLoad) text(name string) string {
+	return show(name) + ": " + l.Status + ": " + show(l.Message)
+}
+
+// rulesetText returns a report on loaded rules in lines: one for each policy with the number of rules by status, and one
+// for each policy, macro and rule with an error. Of any other report it returns nil.
+func rulesetText(body string) (lines []string) {
+	var set shownRuleset
+	if json.Unmarshal([]byte(body), &set) != nil {
+		return nil
+	}
+	if set.KeptPrevious {
+		lines = append(lines, "the rules before stay in use: "+show(set.Reason))
+	}
+	for _, p := range set.Policies {
+		name := strings.TrimSpace(show(p.Name) + " " + show(p.Version))
+		if p.Status == statusError {
+			lines = append(lines, p.text(name))
+			continue
+		}
+		counts := make(map[string]int)
+		for _, r := range p.Rules {
+			counts[show(r.Status)]++
+		}
+		var parts []string
+		for _, status := range slices.Sorted(maps.Keys(counts)) {
+			parts = append(parts, fmt.Sprintf("%d %s", counts[status], status))
+		}
+		if parts == nil {
+			parts = []string{"no rules"}
+		}
+		lines = append(lines, name+": "+strings.Join(parts, ", "))
+		for _, r := range slices.Concat(p.Macros, p.Rules) {
+			if r.Status == statusError {
+				lines = append(lines, r.text(r.ID))
+			}
+		}
+	}
+	return lines
 }
 
 // reportText returns the members of a report that are its own, as compact JSON.
