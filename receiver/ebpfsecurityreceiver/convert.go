@@ -205,6 +205,9 @@ func (c *converter) walked(s sensor.Segment, k *bpf.File, r *sensor.Record) *eve
 		f.Path = "" // fileless: a memfd has a name only
 	}
 	fillFacts(f, k)
+	if k.Flags&bpf.FileValid != 0 {
+		c.paths.learn(k.Dev, f.Filesystem)
+	}
 	c.names(f, r)
 	return f
 }

@@ -7,8 +7,11 @@ package ebpfsecurityreceiver
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -85,17 +88,6 @@ func appendClean(dst, base, p []byte) []byte {
 
 func baseName(p string) string { return p[strings.LastIndexByte(p, '/')+1:] }
 
-// fsNames names file systems by the magic number that statfs(2) returns (include/uapi/linux/magic.h). The kernel side
-// has the name itself; this is for files that were looked up by path.
-var fsNames = map[int64]string{
-	unix.EXT4_SUPER_MAGIC: "ext4", unix.XFS_SUPER_MAGIC: "xfs", unix.BTRFS_SUPER_MAGIC: "btrfs", unix.TMPFS_MAGIC: "tmpfs",
-	unix.OVERLAYFS_SUPER_MAGIC: "overlay", unix.NFS_SUPER_MAGIC: "nfs", unix.PROC_SUPER_MAGIC: "proc", unix.SYSFS_MAGIC: "sysfs",
-	unix.CGROUP2_SUPER_MAGIC: "cgroup2", unix.CGROUP_SUPER_MAGIC: "cgroup", unix.DEVPTS_SUPER_MAGIC: "devpts",
-	unix.HUGETLBFS_MAGIC: "hugetlbfs", unix.RAMFS_MAGIC: "ramfs", unix.SQUASHFS_MAGIC: "squashfs", unix.DEBUGFS_MAGIC: "debugfs",
-	unix.TRACEFS_MAGIC: "tracefs", unix.BPF_FS_MAGIC: "bpf", unix.FUSE_SUPER_MAGIC: "fuse", unix.MSDOS_SUPER_MAGIC: "vfat",
-	unix.SECURITYFS_MAGIC: "securityfs", unix.SELINUX_MAGIC: "selinuxfs", unix.F2FS_SUPER_MAGIC: "f2fs", 0x2fc12fc1: "zfs",
-}
-
 // lookup is what is known of a path after the operation.
 type lookup struct {
 	path string // without symbolic links, in the root of the process
@@ -104,22 +96,37 @@ type lookup struct {
 	ok   bool // stat and fs are filled in
 }
 
-// resolver looks at paths as a process sees them, through /proc/<pid>/root. It opens with O_PATH only, which no file
-// system or watched process takes notice of.
+// resolver looks at paths as a process sees them, through /proc/<pid>/root.
+//
+// A watched process can mount a file system that never answers (FUSE), so nothing here may ask a file system: paths are
+// resolved from the kernel's cache of names only, where they are after an operation on them, attributes are taken as they
+// are cached, and the name of the file system comes from its device number.
 type resolver struct {
-	proc int // O_PATH descriptor of /proc
-	ns   uint32
+	proc   int    // O_PATH descriptor of /proc
+	ns     uint32 // the collector's own mount namespace
+	cached uint64 // RESOLVE_CACHED where the kernel has it (5.12), else 0
+	fs     map[uint64]string
+	fsRead time.Time // when mountinfo was read for fs
 }
+
+// resolveCached is RESOLVE_CACHED of include/uapi/linux/openat2.h.
+const resolveCached = 0x20
 
 func newResolver() (*resolver, error) {
 	fd, err := unix.Open("/proc", unix.O_PATH|unix.O_CLOEXEC|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, err
 	}
-	r := &resolver{proc: fd}
+	r := &resolver{proc: fd, cached: resolveCached, fs: map[uint64]string{}}
 	var st unix.Stat_t
 	if unix.Fstatat(fd, "self/ns/mnt", &st, 0) == nil {
 		r.ns = uint32(st.Ino)
+	}
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: resolveCached}
+	if self, err := unix.Openat2(fd, "self", &how); err == nil {
+		_ = unix.Close(self)
+	} else if errors.Is(err, unix.EINVAL) {
+		r.cached = 0
 	}
 	return r, nil
 }
@@ -130,9 +137,13 @@ func (r *resolver) close() { _ = unix.Close(r.proc) }
 // in the collector's mount namespace, it is the collector's root.
 func (r *resolver) root(pids []uint32, mntns uint32) (fd int, name string, ok bool) {
 	for _, pid := range pids {
-		name := "/proc/" + strconv.FormatUint(uint64(pid), 10) + "/root"
-		if fd, err := unix.Openat(r.proc, name[len("/proc/"):], unix.O_PATH|unix.O_CLOEXEC|unix.O_DIRECTORY, 0); err == nil {
-			return fd, name, true
+		dir := strconv.FormatUint(uint64(pid), 10)
+		var st unix.Stat_t
+		if unix.Fstatat(r.proc, dir+"/ns/mnt", &st, 0) != nil || uint32(st.Ino) != mntns {
+			continue // gone, its pid taken over, or elsewhere by now
+		}
+		if fd, err := unix.Openat(r.proc, dir+"/root", unix.O_PATH|unix.O_CLOEXEC|unix.O_DIRECTORY, 0); err == nil {
+			return fd, "/proc/" + dir + "/root", true
 		}
 	}
 	if mntns == r.ns {
@@ -156,16 +167,15 @@ func (r *resolver) lookup(pids []uint32, mntns uint32, path string, follow bool)
 	if rootName != "" {
 		prefix = readlink(unix.AT_FDCWD, rootName)
 	}
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS | r.cached}
 	if !follow {
 		how.Flags |= unix.O_NOFOLLOW
 	}
 	if fd, err := unix.Openat2(root, path, &how); err == nil {
 		defer unix.Close(fd)
-		var fs unix.Statfs_t
-		if unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS|unix.STATX_MNT_ID, &l.stat) == nil && unix.Fstatfs(fd, &fs) == nil {
+		if unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_BASIC_STATS|unix.STATX_MNT_ID, &l.stat) == nil {
 			l.ok = true
-			l.fs = fsNames[fs.Type]
+			l.fs = r.filesystem(uint64(l.stat.Dev_major)<<devMinorBits | uint64(l.stat.Dev_minor))
 		}
 		l.path = inRoot(fdPath(fd), prefix, path)
 		return l
@@ -179,6 +189,47 @@ func (r *resolver) lookup(pids []uint32, mntns uint32, path string, follow bool)
 		l.path = strings.TrimSuffix(d, "/") + "/" + baseName(path)
 	}
 	return l
+}
+
+// Device numbers as the kernel has them inside (include/linux/kdev_t.h).
+const devMinorBits = 20
+
+// maxFilesystems bounds what is remembered of devices; a machine with more has lost nothing but a few names.
+const maxFilesystems = 4096
+
+// learn remembers the file system of a device, which the kernel side reads with every open file.
+func (r *resolver) learn(dev uint32, name string) {
+	if name != "" && len(r.fs) < maxFilesystems {
+		r.fs[uint64(dev)] = name
+	}
+}
+
+// filesystem names the file system of a device; empty if it is not known. What no event has told is looked up among the
+// collector's own mounts, at most every few seconds.
+func (r *resolver) filesystem(dev uint64) string {
+	if name, ok := r.fs[dev]; ok {
+		return name
+	}
+	if time.Since(r.fsRead) < 5*time.Second {
+		return ""
+	}
+	r.fsRead = time.Now()
+	data, _, err := r.readProc("self/mountinfo", 4<<20)
+	if err != nil {
+		return ""
+	}
+	for line := range strings.SplitSeq(string(data), "\n") {
+		mount, super, _ := strings.Cut(line, " - ")
+		m, s := strings.Fields(mount), strings.Fields(super)
+		if len(m) < 3 || len(s) < 1 || len(r.fs) >= maxFilesystems {
+			continue
+		}
+		var major, minor uint64
+		if _, err := fmt.Sscanf(m[2], "%d:%d", &major, &minor); err == nil {
+			r.fs[major<<devMinorBits|minor] = s[0]
+		}
+	}
+	return r.fs[dev]
 }
 
 func fdPath(fd int) string {
