@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,6 +29,10 @@ const (
 	maxUserName = 256
 	// recheck is how often a file is looked at for changes at most.
 	recheck = 5 * time.Second
+	// patience is how long a container's file is waited for, and maxReaders how many may be read at a time: a reader that is
+	// stuck in a file system of the container's own counts until that answers.
+	patience   = 20 * time.Millisecond
+	maxReaders = 8
 )
 
 // Users names user and group ids as a process's mount namespace has them in /etc/passwd and /etc/group. It belongs to one
@@ -39,6 +44,9 @@ type Users struct {
 	now    func() time.Time
 	spaces *lru[uint32, *namespace]
 	last   *namespace // that of the last call, which is mostly that of the next
+
+	readers atomic.Int32
+	read    func(mntns, pid uint32, file string, known fileContent) fileContent // readFile but for tests
 }
 
 // UsersOption changes where Users reads.
@@ -59,6 +67,7 @@ func WithTime(now func() time.Time) UsersOption { return func(u *Users) { u.now 
 // NewUsers returns Users that read the files of the machine.
 func NewUsers(opts ...UsersOption) *Users {
 	u := &Users{host: "/", proc: "/proc", now: time.Now, spaces: newLRU[uint32, *namespace](maxNamespaces)}
+	u.read = u.readFile
 	for _, o := range opts {
 		o(u)
 	}
@@ -109,10 +118,17 @@ type namespace struct {
 
 // nameTable is one file's content. The file is read when it is asked for first, and looked at again after recheck.
 type nameTable struct {
-	names   map[uint32]string
-	state   fileState
+	fileContent
 	read    bool
 	checked time.Time
+	// pending delivers what a reader in the background has found; nil if there is none.
+	pending chan fileContent
+}
+
+// fileContent is what was read of a file.
+type fileContent struct {
+	names map[uint32]string
+	state fileState
 }
 
 // fileState tells a file from a changed one.
@@ -124,6 +140,14 @@ type fileState struct {
 }
 
 func (t *nameTable) name(u *Users, mntns, pid uint32, file string, id uint32) string {
+	if t.pending != nil {
+		select {
+		case t.fileContent = <-t.pending:
+			t.pending = nil
+		default:
+			return t.names[id]
+		}
+	}
 	if now := u.now(); !t.read || now.Sub(t.checked) >= recheck || now.Before(t.checked) {
 		t.read, t.checked = true, now
 		t.refresh(u, mntns, pid, file)
@@ -131,23 +155,48 @@ func (t *nameTable) name(u *Users, mntns, pid uint32, file string, id uint32) st
 	return t.names[id]
 }
 
-// refresh reads the file if it has changed. If it cannot be opened, as when the process is gone, what was known stays.
+// refresh looks at the file. A container's may be on a file system that its owner serves and that never answers (FUSE), so
+// it is read in the background, and waited for only for a moment: the names come later, or never.
 func (t *nameTable) refresh(u *Users, mntns, pid uint32, file string) {
+	known := t.fileContent
+	if mntns == u.self || mntns == 0 {
+		t.fileContent = u.read(mntns, pid, file, known)
+		return
+	}
+	if u.readers.Add(1) > maxReaders {
+		u.readers.Add(-1)
+		return
+	}
+	found := make(chan fileContent, 1)
+	go func() {
+		defer u.readers.Add(-1)
+		found <- u.read(mntns, pid, file, known)
+	}()
+	wait := time.NewTimer(patience)
+	defer wait.Stop()
+	select {
+	case t.fileContent = <-found:
+	case <-wait.C:
+		t.pending = found
+	}
+}
+
+// readFile reads the file if it has changed. If it cannot be opened, as when the process is gone, what was known stays.
+func (u *Users) readFile(mntns, pid uint32, file string, known fileContent) fileContent {
 	root, err := u.openRoot(mntns, pid)
 	if err != nil {
-		return
+		return known
 	}
 	f, st, err := openBelow(root, file)
 	_ = unix.Close(root)
 	if err != nil {
-		return
+		return known
 	}
 	defer f.Close() //nolint:errcheck // nothing was written
-	if st == t.state {
-		return
+	if st == known.state {
+		return known
 	}
-	t.state = st
-	t.names = parseNames(f)
+	return fileContent{names: parseNames(f), state: st}
 }
 
 // openRoot opens the root directory of a mount namespace, which is seen through a process. The error says, too, that the

@@ -128,6 +128,29 @@ func TestUsersOfHostileContainer(t *testing.T) {
 	assert.Len(t, u.spaces.items, maxNamespaces)
 }
 
+// TestUsersOfContainerThatHangs: names that are not there in time are missing at first, and there once they are read. A
+// container whose files never come costs others nothing.
+func TestUsersOfContainerThatHangs(t *testing.T) {
+	now := time.Unix(1000, 0)
+	u, _, _ := testUsers(t, &now)
+	answer := make(chan struct{})
+	u.read = func(uint32, uint32, string, fileContent) fileContent {
+		<-answer
+		return fileContent{names: map[uint32]string{7: "late"}}
+	}
+	for ns := uint32(100); ns < 100+2*maxReaders; ns++ {
+		assert.Empty(t, u.User(ns, 1, 7))
+		assert.Empty(t, u.User(ns, 1, 7), "the reader is still at it")
+	}
+	assert.EqualValues(t, maxReaders, u.readers.Load(), "readers that wait")
+	close(answer)
+	assert.Eventually(t, func() bool { return u.User(100, 1, 7) == "late" }, 10*time.Second, time.Millisecond)
+	assert.Eventually(t, func() bool { return u.readers.Load() == 0 }, 10*time.Second, time.Millisecond)
+	assert.Empty(t, u.User(100+maxReaders, 1, 7), "there was no reader left for it")
+	now = now.Add(recheck)
+	assert.Eventually(t, func() bool { return u.User(100+maxReaders, 1, 7) == "late" }, 10*time.Second, time.Millisecond)
+}
+
 func TestParseNames(t *testing.T) {
 	for _, tc := range []struct {
 		name, text string
