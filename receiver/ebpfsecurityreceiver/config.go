@@ -152,7 +152,11 @@ func (s *Schema) UnmarshalText(text []byte) error {
 	return fmt.Errorf("schema %q: must be standard or extended", text)
 }
 
-const maxTreePID = 1 << 22 // PID_MAX_LIMIT
+const (
+	maxTreePID = 1 << 22 // PID_MAX_LIMIT
+	// minDuration is also what catches a number without a unit, which the Collector takes for nanoseconds.
+	minDuration = time.Millisecond
+)
 
 // Validate reports all mistakes at once.
 func (c *Config) Validate() error {
@@ -176,14 +180,14 @@ func (c *Config) Validate() error {
 	if c.RingBufferSize < page || c.RingBufferSize&(c.RingBufferSize-1) != 0 {
 		bad("ring_buffer_size: %d must be a power of two and at least a page of %d bytes", c.RingBufferSize, page)
 	}
-	if c.Drain.MinInterval <= 0 || c.Drain.MaxInterval < c.Drain.MinInterval || c.Drain.MaxInterval > time.Second {
-		bad("drain: need 0 < min_interval (%v) <= max_interval (%v) <= 1s", c.Drain.MinInterval, c.Drain.MaxInterval)
+	if c.Drain.MinInterval < minDuration || c.Drain.MaxInterval < c.Drain.MinInterval || c.Drain.MaxInterval > time.Second {
+		bad("drain: need %v <= min_interval (%v) <= max_interval (%v) <= 1s", minDuration, c.Drain.MinInterval, c.Drain.MaxInterval)
 	}
 	if c.Batch.MaxRecords < 1 || c.Batch.MaxRecords > 65536 {
 		bad("batch: max_records: %d must be from 1 to 65536", c.Batch.MaxRecords)
 	}
-	if c.Batch.Timeout <= 0 || c.Batch.Timeout > time.Minute {
-		bad("batch: timeout: %v must be above 0 and at most 1m", c.Batch.Timeout)
+	if c.Batch.Timeout < minDuration || c.Batch.Timeout > time.Minute {
+		bad("batch: timeout: %v must be from %v to 1m", c.Batch.Timeout, minDuration)
 	}
 	if c.Batch.QueueSize < 1 || c.Batch.QueueSize > 65536 {
 		bad("batch: queue_size: %d must be from 1 to 65536", c.Batch.QueueSize)
@@ -215,7 +219,7 @@ func typeNames() (names []string) {
 // errnoByName is the inverse of unix.ErrnoName; 0 if there is none.
 func errnoByName(name string) unix.Errno {
 	for e := unix.Errno(1); e < 192; e++ {
-		if unix.ErrnoName(e) == name {
+		if n := unix.ErrnoName(e); n == name && n != "" { // some numbers have no name
 			return e
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/pdata/plog"
@@ -86,6 +87,7 @@ type securityReceiver struct {
 	obs  *receiverhelper.ObsReport
 	open func(*sensor.Options) (kernel, error)
 
+	comp      component.Host
 	host      event.Host
 	clock     *hostinfo.Clock
 	kernel    kernel
@@ -127,6 +129,7 @@ func (r *securityReceiver) Start(ctx context.Context, host component.Host) (err 
 		}
 	}()
 	r.stopping.Store(false)
+	r.comp = host
 	if r.host, err = hostinfo.Detect(r.cfg.HostID); err != nil {
 		return fmt.Errorf("find out about the host: %w", err)
 	}
@@ -310,6 +313,8 @@ func (r *securityReceiver) drainLoop() {
 		n, err := r.kernel.Drain(interval, r.handle)
 		if err != nil {
 			r.set.Logger.Error("the kernel side can no longer be read; no events from here on", zap.Error(err))
+			componentstatus.ReportStatus(r.comp, componentstatus.NewPermanentErrorEvent(err))
+			r.flush() // what was read before; the state stays that of the last second, from where the gap counts
 			return
 		}
 		last := interval
@@ -423,6 +428,9 @@ func (r *securityReceiver) deliverLoop() {
 		var err error
 		for attempt, pause := 0, firstPause; attempt < maxAttempts; attempt, pause = attempt+1, pause*2 {
 			if attempt > 0 {
+				if r.stopping.Load() {
+					break // a full queue would hold up the shutdown
+				}
 				time.Sleep(pause)
 			}
 			if err = r.next.ConsumeLogs(ctx, b.logs); err == nil || consumererror.IsPermanent(err) {
@@ -473,10 +481,14 @@ func (r *securityReceiver) Shutdown(ctx context.Context) error {
 	}()
 	select {
 	case <-done:
+		return r.release(ctx)
 	case <-ctx.Done():
-		return fmt.Errorf("the pipeline did not take the last records: %w", errors.Join(ctx.Err(), r.kernel.Detach()))
+		go func() { // everything is freed as soon as the pipeline returns
+			<-done
+			_ = r.release(context.Background())
+		}()
+		return fmt.Errorf("the pipeline did not take the last records: %w", ctx.Err())
 	}
-	return r.release(ctx)
 }
 
 func (r *securityReceiver) release(ctx context.Context) error {
