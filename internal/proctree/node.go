@@ -35,6 +35,11 @@ type node struct {
 	alts []variant      // the last forms beside proc
 	next int            // the one of alts that goes next
 
+	args, envs *text
+	own        int // bytes of its own strings
+	encoded    int // bytes of all its strings
+	weight     int // what of the tree's bytes is for it alone
+
 	parent   *node
 	children int
 	depth    int // number of ancestors; a hint, as nodes that come late or leave are not accounted for
@@ -231,6 +236,7 @@ func (t *Tree) retire(n *node, now event.Time, replaced bool) {
 	}
 	n.gone, n.goneAt = true, now
 	n.alts = nil
+	t.weigh(n)
 	t.live.remove(n)
 	if replaced && (n.children > 0 || n.forked) {
 		t.held.push(n)
@@ -244,7 +250,7 @@ func (t *Tree) retire(n *node, now event.Time, replaced bool) {
 
 // release removes a node that is past its retention if nobody descends from it, and then its ancestors likewise.
 func (t *Tree) release(n *node) {
-	for n != nil && n.children == 0 && n.in == &t.held {
+	for n != nil && n != t.keep && n.children == 0 && n.in == &t.held {
 		p := n.up()
 		t.drop(n)
 		n = p
@@ -276,6 +282,7 @@ func (t *Tree) drop(n *node) {
 	// Descendants still point to it, so nothing may hang on it.
 	n.removed, n.gone = true, true
 	n.proc, n.alts = nil, nil
+	t.unweigh(n)
 	n.dropLineage()
 	t.processes.Store(uint64(len(t.nodes)))
 	t.gone.Store(uint64(t.exited.len + t.held.len))
@@ -284,9 +291,12 @@ func (t *Tree) drop(n *node) {
 // maxScan is how many exited processes are looked at for one without descendants before one with them has to go.
 const maxScan = 32
 
-// makeRoom evicts nodes until there is room for more.
-func (t *Tree) makeRoom(more int) {
-	for len(t.nodes)+more > t.cfg.MaxProcesses {
+// makeRoom evicts nodes until there is room for more of them, and for that many bytes. keep, which may be nil, stays.
+func (t *Tree) makeRoom(more, size int, keep *node) {
+	size = min(size, t.cfg.MaxBytes/minProcesses)
+	t.keep = keep
+	defer func() { t.keep = nil }()
+	for len(t.nodes)+more > t.cfg.MaxProcesses || t.bytes+size > t.cfg.MaxBytes {
 		n := t.victim()
 		if n == nil {
 			return
@@ -303,16 +313,19 @@ func (t *Tree) makeRoom(more int) {
 func (t *Tree) victim() *node {
 	n := t.exited.front
 	for i := 0; n != nil && i < maxScan; i++ {
-		if n.children == 0 {
+		if n.children == 0 && n != t.keep {
 			return n
 		}
 		n = n.after
 	}
-	if t.held.front != nil {
-		return t.held.front
+	for _, l := range [...]*list{&t.held, &t.exited, &t.live} {
+		n := l.front
+		if n != nil && n == t.keep {
+			n = n.after
+		}
+		if n != nil {
+			return n
+		}
 	}
-	if t.exited.front != nil {
-		return t.exited.front
-	}
-	return t.live.front
+	return nil
 }

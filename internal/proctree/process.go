@@ -13,8 +13,12 @@ var sources = [...]string{
 // kernelCredentials are those of kernel threads, of which none are recorded.
 var kernelCredentials = &event.ProcessCredentials{}
 
-// fill makes n what x says. before is the process before the exec; nil if unknown.
-func (t *Tree) fill(n *node, x *Exec, rank uint8, before *event.Process) {
+// fill makes n what x says. prev is the image before the exec; nil if unknown.
+func (t *Tree) fill(n *node, x *Exec, rank uint8, prev *node) {
+	var before *event.Process
+	if prev != nil {
+		before = prev.proc
+	}
 	n.rank, n.inScope = rank, x.InScope
 	n.key = keyOf(&x.Actor).owned()
 	n.alts = nil
@@ -40,11 +44,16 @@ func (t *Tree) fill(n *node, x *Exec, rank uint8, before *event.Process) {
 		p.CgroupPath = t.cgroupPath(x.PID)
 	}
 	t.apply(n, p, before)
+	like := prev
+	if like == nil {
+		like = t.nodes[x.ParentID]
+	}
+	t.setText(n, p, like)
 	t.replace(n, p)
 }
 
 // forkProcess makes n a copy of its parent's process pp.
-func (t *Tree) forkProcess(n *node, pp *event.Process, f *Fork) {
+func (t *Tree) forkProcess(n, parent *node, pp *event.Process, f *Fork) {
 	n.key = keyOf(&f.Parent).owned()
 	n.alts = nil
 	p := clone(pp)
@@ -56,6 +65,7 @@ func (t *Tree) forkProcess(n *node, pp *event.Process, f *Fork) {
 		p.ExitTime = n.proc.ExitTime
 	}
 	t.apply(n, p, pp)
+	t.setText(n, p, parent)
 	t.replace(n, p)
 }
 
@@ -168,9 +178,16 @@ func (t *Tree) touch(n *node, a *Actor) *event.Process {
 	} else {
 		t.replace(n, p)
 	}
-	if len(n.alts) < maxAlts {
+	switch {
+	case t.bytes+n.encoded > t.cfg.MaxBytes: // no room for any more, and none is made in the middle of a lookup
+		if len(n.alts) > 0 {
+			n.alts[n.next%len(n.alts)] = old
+			n.next++
+		}
+	case len(n.alts) < maxAlts:
 		n.alts = append(n.alts, old)
-	} else {
+		t.weigh(n)
+	default:
 		n.alts[n.next%maxAlts] = old
 		n.next++
 	}
@@ -192,6 +209,7 @@ func (t *Tree) enterScope(n *node, a *Actor) {
 // restate is replace for a change that all forms of the process share.
 func (t *Tree) restate(n *node, p *event.Process) {
 	n.alts = nil
+	t.weigh(n)
 	t.replace(n, p)
 }
 

@@ -20,10 +20,13 @@ import (
 const (
 	// DefaultMaxProcesses bounds the tree if Config does not.
 	DefaultMaxProcesses = 65536
+	// DefaultMaxBytes bounds the tree's strings if Config does not.
+	DefaultMaxBytes = 64 << 20
 	// DefaultRetention is how long an exited process is kept for late events if Config does not say.
 	DefaultRetention = 10 * time.Second
 
-	minProcesses = 16 // one call may need several nodes at once
+	minProcesses = 16      // one call may need several nodes at once
+	minBytes     = 1 << 20 // room for as many, each with all that the kernel side reads of one
 
 	// MaxAncestors is the most that a lineage has: the nearest and the oldest half of a longer one.
 	MaxAncestors  = 2 * halfAncestors
@@ -84,6 +87,9 @@ type Exit struct {
 type Config struct {
 	MaxProcesses int           // images, running and exited; DefaultMaxProcesses if 0
 	Retention    time.Duration // DefaultRetention if 0
+	// MaxBytes bounds what the images' strings take, and what their events keep of them in encoded form; DefaultMaxBytes if
+	// 0. Equal lists of arguments or environment of an image and the one it comes from are kept, and counted, once.
+	MaxBytes int
 
 	// Users names user and group ids as the process's mount namespace has them. May be nil.
 	Users interface {
@@ -104,6 +110,7 @@ type Config struct {
 // Stats are the tree's counters.
 type Stats struct {
 	Processes uint64 // images in the tree, Exited included
+	Bytes     uint64 // what Config.MaxBytes bounds
 	Exited    uint64 // of them: exited or replaced by an exec, and kept for their descendants or late events
 	Evicted   uint64 // thrown out because the tree was full, since the start
 	Unknown   uint64 // actors of which neither fork nor exec nor snapshot was seen, since the start
@@ -125,8 +132,10 @@ type Tree struct {
 	// epoch changes whenever what cached lineages show has changed; a lineage that was checked in this epoch is right.
 	epoch   uint64
 	scratch []*event.Process
+	bytes   int
+	keep    *node // must not be evicted by the call that goes on
 
-	processes, gone, evicted, unknown, fallback atomic.Uint64
+	processes, used, gone, evicted, unknown, fallback atomic.Uint64
 }
 
 // New makes an empty tree.
@@ -135,6 +144,10 @@ func New(cfg Config) *Tree {
 		cfg.MaxProcesses = DefaultMaxProcesses
 	}
 	cfg.MaxProcesses = max(cfg.MaxProcesses, minProcesses)
+	if cfg.MaxBytes <= 0 {
+		cfg.MaxBytes = DefaultMaxBytes
+	}
+	cfg.MaxBytes = max(cfg.MaxBytes, minBytes)
 	if cfg.Retention <= 0 {
 		cfg.Retention = DefaultRetention
 	}
@@ -146,7 +159,7 @@ func New(cfg Config) *Tree {
 // Stats may be called from any goroutine.
 func (t *Tree) Stats() Stats {
 	return Stats{
-		Processes: t.processes.Load(), Exited: t.gone.Load(), Evicted: t.evicted.Load(),
+		Processes: t.processes.Load(), Bytes: t.used.Load(), Exited: t.gone.Load(), Evicted: t.evicted.Load(),
 		Unknown: t.unknown.Load(), Fallback: t.fallback.Load(),
 	}
 }
@@ -170,12 +183,14 @@ func (t *Tree) Exec(x *Exec) event.ProcessContext {
 	if n != nil && n.rank >= rankEvent {
 		return t.context(n, t.touch(n, &x.Actor), x.TID) // seen before
 	}
-	if n == nil {
-		t.makeRoom(1)
-	}
 	var prev *node
 	if x.PrevID != 0 && x.PrevID != x.ID {
 		prev = t.node(x.PrevID, x.PID)
+	}
+	if n == nil {
+		t.makeRoom(1, x.size(), prev)
+	} else if t.makeRoom(0, x.size(), n); prev != nil && prev.removed {
+		prev = nil
 	}
 	isNew := n == nil
 	if isNew {
@@ -184,11 +199,7 @@ func (t *Tree) Exec(x *Exec) event.ProcessContext {
 	n.prevID = x.PrevID
 	n.execChild = prev != nil && !prev.forked && prev.rank > rankUnknown
 	n.forked = false
-	var before *event.Process
-	if prev != nil {
-		before = prev.proc
-	}
-	t.fill(n, x, rankEvent, before)
+	t.fill(n, x, rankEvent, prev)
 	switch {
 	case prev == nil:
 		t.linkID(n, x.ParentID)
@@ -241,7 +252,7 @@ func (t *Tree) Fork(f *Fork) event.ProcessContext {
 		return t.context(n, n.proc, f.ChildTID)
 	}
 	n.forked, n.rank, n.inScope = true, rankEvent, f.InScope
-	t.forkProcess(n, pp, f)
+	t.forkProcess(n, parent, pp, f)
 	t.link(n, parent)
 	t.compact(n)
 	return t.context(n, n.proc, f.ChildTID)
@@ -269,6 +280,7 @@ func (t *Tree) Snapshot(x *Exec) {
 	n := t.node(x.ID, x.PID)
 	if n != nil {
 		if n.rank < rankSnapshot {
+			t.makeRoom(0, x.size(), n)
 			t.fill(n, x, rankSnapshot, nil)
 		}
 		if n.parent == nil && !n.gone {
@@ -276,7 +288,7 @@ func (t *Tree) Snapshot(x *Exec) {
 		}
 		return
 	}
-	t.makeRoom(1)
+	t.makeRoom(1, x.size(), nil)
 	n = t.insert(x.ID, x.PID)
 	cur := t.pids[x.PID]
 	t.fill(n, x, rankSnapshot, nil)
@@ -315,13 +327,10 @@ func (t *Tree) Expire(now event.Time) {
 func (t *Tree) known(a *Actor, extra int) *node {
 	if n := t.node(a.ID, a.PID); n != nil {
 		if extra > 0 {
-			t.makeRoom(extra)
+			t.makeRoom(extra, n.own+n.encoded, n)
 		}
-		if !n.removed {
-			return n
-		}
+		return n
 	}
-	t.makeRoom(1 + extra)
 	t.unknown.Add(1)
 	x, rank := Exec{Actor: *a}, rankUnknown
 	if t.cfg.Fallback != nil {
@@ -332,6 +341,7 @@ func (t *Tree) known(a *Actor, extra int) *node {
 			rank = rankFallback
 		}
 	}
+	t.makeRoom(1+extra, (1+extra)*x.size(), nil)
 	n := t.insert(a.ID, a.PID)
 	t.becomeCurrent(n, x.ForkTime, 0)
 	t.fill(n, &x, rank, nil)

@@ -264,9 +264,28 @@ func check(t *testing.T, tree *Tree) {
 		require.False(t, n.gone)
 	}
 	require.Equal(t, len(tree.nodes), tree.live.len+tree.exited.len+tree.held.len)
+	bytes, texts := 0, map[*text]int{}
+	for _, n := range tree.nodes {
+		require.Equal(t, n.own+n.encoded*(1+len(n.alts)), n.weight)
+		bytes += n.weight
+		for _, x := range []*text{n.args, n.envs} {
+			if x != nil {
+				texts[x]++
+			}
+		}
+		require.Equal(t, n.args != nil, len(n.proc.Args) > 0)
+		require.Equal(t, n.envs != nil, len(n.proc.Envs) > 0)
+	}
+	for x, refs := range texts {
+		require.Equal(t, refs, x.refs)
+		require.Equal(t, sizeOf(x.strings), x.bytes)
+		bytes += x.bytes
+	}
+	require.Equal(t, bytes, tree.bytes)
+	require.LessOrEqual(t, bytes, tree.cfg.MaxBytes)
 	st := tree.Stats()
 	require.Equal(t, Stats{
-		Processes: uint64(len(tree.nodes)), Exited: uint64(tree.exited.len + tree.held.len),
+		Processes: uint64(len(tree.nodes)), Bytes: uint64(bytes), Exited: uint64(tree.exited.len + tree.held.len),
 		Evicted: st.Evicted, Unknown: st.Unknown, Fallback: st.Fallback,
 	}, st)
 	require.LessOrEqual(t, len(tree.nodes), tree.cfg.MaxProcesses)
@@ -491,7 +510,9 @@ func TestFallback(t *testing.T) {
 	assert.Equal(t, event.SourceUnknown, tree.Lookup(&b).Source)
 	c := actor(30, 30, "h") // no such process any more
 	assert.Equal(t, event.SourceUnknown, tree.Lookup(&c).Source)
-	assert.Equal(t, Stats{Processes: 4, Unknown: 3, Fallback: 1}, tree.Stats())
+	st := tree.Stats()
+	st.Bytes = 0
+	assert.Equal(t, Stats{Processes: 4, Unknown: 3, Fallback: 1}, st)
 }
 
 func TestRetention(t *testing.T) {
@@ -542,6 +563,72 @@ func TestEviction(t *testing.T) {
 	assert.Empty(t, ctx.Ancestors)
 	assert.Nil(t, ctx.Parent)
 	check(t, tree)
+}
+
+// What the strings of all images take is bounded, and what is equal is kept once.
+func TestBytes(t *testing.T) {
+	tree := New(Config{MaxBytes: minBytes})
+	envs := func() []string { return []string{"PATH=" + strings.Repeat("p", 84), "HOME"} }
+	parent := actor(1, 1, "p")
+	exe := &event.File{Path: "/bin/c", Name: "c"}
+	ctx := tree.Exec(&Exec{Actor: parent, InScope: true, Executable: exe, Argv0: "abc", Args: []string{"12345678"}, Envs: envs()})
+	// Own: path, name and argv0. Arguments 16+8, environment 16+89+16+4. All of it once more in encoded form.
+	const own, args, env = 10, 24, 125
+	assert.Equal(t, uint64(2*(own+args+env)), tree.Stats().Bytes)
+
+	child := tree.Fork(&Fork{Parent: parent, ChildID: 2, ChildPID: 2, ChildTID: 2, InScope: true})
+	assert.Same(t, &ctx.Envs[0], &child.Envs[0])
+	assert.Equal(t, uint64(2*(own+args+env)+own+own+args+env), tree.Stats().Bytes)
+
+	child = tree.Exec(&Exec{Actor: actor(3, 2, "q"), PrevID: 2, InScope: true, Executable: exe, Argv0: "abc", Args: []string{"87654321"}, Envs: envs()})
+	assert.Same(t, &ctx.Envs[0], &child.Envs[0], "the environment is inherited")
+	assert.Equal(t, []string{"87654321"}, child.Args)
+	assert.Equal(t, uint64(4*(own+args+env)-env), tree.Stats().Bytes)
+	child = tree.Exec(&Exec{Actor: actor(4, 4, "q"), ParentID: 1, InScope: true, Executable: exe, Argv0: "abc", Args: []string{"12345678"}, Envs: envs()})
+	assert.Same(t, &ctx.Envs[0], &child.Envs[0], "of the parent, if the fork was lost")
+	assert.Same(t, &ctx.Args[0], &child.Args[0])
+	check(t, tree)
+
+	// The one that had it first goes, and it still counts.
+	tree.Exit(&Exit{Actor: parent, Time: 1})
+	check(t, tree)
+	tree.drop(tree.nodes[1])
+	assert.Equal(t, uint64(2*(2*own+args+env)+2*args+env), tree.Stats().Bytes)
+	check(t, tree)
+	tree.drop(tree.nodes[3])
+	tree.drop(tree.nodes[4])
+	assert.Zero(t, tree.Stats().Bytes)
+
+	// Far more than fits, by processes that are all alive.
+	most := uint64(0)
+	for i := range uint64(1000) {
+		big := []string{strings.Repeat(fmt.Sprint(i%10), 16384)}
+		ctx := tree.Exec(&Exec{Actor: actor(10+i, uint32(10+i), "big"), InScope: true, Args: big, Envs: []string{fmt.Sprint(i) + strings.Repeat("e", 16380)}})
+		require.Equal(t, big, ctx.Args)
+		most = max(most, tree.Stats().Bytes)
+	}
+	assert.LessOrEqual(t, most, uint64(minBytes))
+	assert.Greater(t, most, uint64(minBytes*9/10))
+	assert.Equal(t, uint64(1000)-tree.Stats().Processes, tree.Stats().Evicted)
+	check(t, tree)
+
+	// A fork has a place too, and so do other forms of a process, up to the bound.
+	for i := range uint64(100) {
+		tree.Fork(&Fork{Parent: actor(1009, 1009, "big"), ChildID: 2000 + i, ChildPID: uint32(2000 + i), ChildTID: uint32(2000 + i), InScope: true})
+		for j := range uint32(10) {
+			a := actor(2000+i, uint32(2000+i), fmt.Sprint("t", j))
+			a.TID = 9000 + j
+			require.Equal(t, a.Comm, tree.Lookup(&a).Comm)
+		}
+		check(t, tree)
+	}
+	for i := range uint64(100) {
+		for j := range uint32(10) {
+			a := actor(2000+i, uint32(2000+i), fmt.Sprint("t", j))
+			tree.Lookup(&a)
+		}
+		check(t, tree)
+	}
 }
 
 func TestLongLineage(t *testing.T) {
