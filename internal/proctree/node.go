@@ -3,7 +3,11 @@
 
 package proctree
 
-import "github.com/picketsec/picket/internal/event"
+import (
+	"cmp"
+
+	"github.com/picketsec/picket/internal/event"
+)
 
 // The ranks of what is known of an image: what comes from a lower one never replaces what comes from a higher one.
 const (
@@ -15,6 +19,9 @@ const (
 
 // maxAlts is how many other forms of a process (other threads' names and credentials) are kept.
 const maxAlts = 4
+
+// maxUses is how many rounds of the clock a process without children stays that had many events.
+const maxUses = 3
 
 // node is one process image.
 type node struct {
@@ -28,7 +35,8 @@ type node struct {
 	inScope   bool
 	gone      bool // exited, or replaced by an exec
 	removed   bool
-	touched   bool // an event was about it
+	touched   bool  // an event was about it
+	uses      uint8 // how many events it had, up to maxUses, less the rounds of the clock since
 
 	proc *event.Process // as the lineage of descendants shows it
 	key  key            // what proc was made of
@@ -288,7 +296,7 @@ func (t *Tree) drop(n *node) {
 	t.gone.Store(uint64(t.exited.len + t.held.len))
 }
 
-// maxScan is how many exited processes are looked at for one without descendants before one with them has to go.
+// maxScan is how many processes are looked at for one that may go before one that had better stay has to.
 const maxScan = 32
 
 // makeRoom evicts nodes until there is room for more of them, and for that many bytes. keep, which may be nil, stays.
@@ -308,8 +316,8 @@ func (t *Tree) makeRoom(more, size int, keep *node) {
 	}
 }
 
-// victim chooses what is missed least: an exited process without descendants, else the one that exited first, else the
-// process that is in the tree for longest.
+// victim chooses what is missed least: an exited process without descendants, else the one that exited first, else a
+// running one.
 func (t *Tree) victim() *node {
 	n := t.exited.front
 	for i := 0; n != nil && i < maxScan; i++ {
@@ -318,7 +326,7 @@ func (t *Tree) victim() *node {
 		}
 		n = n.after
 	}
-	for _, l := range [...]*list{&t.held, &t.exited, &t.live} {
+	for _, l := range [...]*list{&t.held, &t.exited} {
 		n := l.front
 		if n != nil && n == t.keep {
 			n = n.after
@@ -327,5 +335,33 @@ func (t *Tree) victim() *node {
 			return n
 		}
 	}
-	return nil
+	return t.liveVictim()
+}
+
+// liveVictim chooses a running process. The list is a clock: who has children, or had events since it was at the front
+// last, goes to the back and has another round. If all that are looked at are such, it is the one that is missed least of
+// them, by its children and events; else the one that is farthest from the root, as a flood is.
+func (t *Tree) liveVictim() *node {
+	var (
+		least *node
+		worth int
+	)
+	for range min(maxScan, t.live.len) {
+		n := t.live.front
+		if n != t.keep {
+			if n.children == 0 && n.uses == 0 {
+				return n
+			}
+			w := n.children + int(n.uses)
+			if least == nil || cmp.Or(cmp.Compare(w, worth), cmp.Compare(least.depth, n.depth)) < 0 {
+				least, worth = n, w
+			}
+		}
+		if n.uses > 0 {
+			n.uses--
+		}
+		t.live.remove(n)
+		t.live.push(n)
+	}
+	return least
 }

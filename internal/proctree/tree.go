@@ -125,7 +125,7 @@ type Tree struct {
 	// wanted lists, by the id of a parent that is not in the tree, the nodes that wait for it.
 	wanted map[uint64]*node
 
-	live   list // in the order of their arrival
+	live   list // a clock, see liveVictim
 	exited list // in the order of their exit, within the retention
 	held   list // past the retention, kept for their descendants
 
@@ -173,6 +173,9 @@ func (t *Tree) Lookup(a *Actor) event.ProcessContext {
 	n := t.known(a, 0)
 	if !n.inScope {
 		t.enterScope(n, a)
+	}
+	if n.uses < maxUses {
+		n.uses++
 	}
 	return t.context(n, t.touch(n, a), a.TID)
 }

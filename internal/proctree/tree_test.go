@@ -553,16 +553,50 @@ func TestEviction(t *testing.T) {
 	assert.False(t, has(4))
 	assert.Equal(t, uint64(2), tree.Stats().Evicted)
 
-	// All are alive: the oldest goes, and its descendants' lineages end there.
+	// All are alive: who has children, or an event since the last round, has another one.
 	b := actor(2, 2, "p")
 	require.Len(t, tree.Lookup(&b).Ancestors, 1)
-	a = actor(22, 22, "x")
-	tree.Lookup(&a)
-	assert.False(t, has(1))
-	ctx := tree.Lookup(&b)
-	assert.Empty(t, ctx.Ancestors)
-	assert.Nil(t, ctx.Parent)
+	for i := range uint32(2) {
+		a = actor(uint64(22+i), 22+i, "x")
+		tree.Lookup(&a)
+	}
+	assert.True(t, has(1), "a parent")
+	assert.True(t, has(2), "just had an event")
+	assert.False(t, has(3))
+	assert.False(t, has(6))
+	assert.Equal(t, uint64(4), tree.Stats().Evicted)
 	check(t, tree)
+}
+
+// A flood of processes does not displace those that are in use, and a lineage that loses its root just ends.
+func TestEvictionUnderFlood(t *testing.T) {
+	tree := newTestTree(256)
+	init, sshd, busy := actor(1, 1, "init"), actor(2, 2, "sshd"), actor(3, 3, "busy")
+	tree.Snapshot(&Exec{Actor: init, InScope: true})
+	tree.Snapshot(&Exec{Actor: sshd, ParentID: 1, InScope: true})
+	tree.Snapshot(&Exec{Actor: busy, ParentID: 1, InScope: true})
+	tree.Snapshot(&Exec{Actor: actor(4, 4, "session"), ParentID: 2, InScope: true})
+	tree.Snapshot(&Exec{Actor: actor(5, 5, "session"), ParentID: 2, InScope: true})
+	shell := actor(6, 6, "shell")
+	tree.Snapshot(&Exec{Actor: shell, ParentID: 4, InScope: true})
+	// Each that is started starts the next one, so that nearly all have a child.
+	for i := uint64(100); i < 10100; i++ {
+		from := actor(i-1, uint32(i-1), "x")
+		if i == 100 {
+			from = shell
+		}
+		tree.Fork(&Fork{Parent: from, ChildID: i, ChildPID: uint32(i), ChildTID: uint32(i), InScope: true})
+		tree.Lookup(&busy)
+		tree.Lookup(&shell)
+	}
+	check(t, tree)
+	assert.Equal(t, "6:shell < 4:session < 2:sshd < 1:init", showContext(tree.Lookup(&shell)))
+	assert.Equal(t, "3:busy < 1:init", showContext(tree.Lookup(&busy)))
+	assert.Equal(t, uint64(10006-256), tree.Stats().Evicted)
+
+	tree.drop(tree.nodes[1])
+	assert.Equal(t, "3:busy", showContext(tree.Lookup(&busy)))
+	assert.Nil(t, tree.Lookup(&busy).Parent)
 }
 
 // What the strings of all images take is bounded, and what is equal is kept once.
