@@ -40,8 +40,12 @@ func (t *Tree) fill(n *node, x *Exec, rank uint8, prev *node) {
 	if p.CgroupPath == "" && before != nil && before.CgroupID == x.CgroupID {
 		p.CgroupPath = before.CgroupPath
 	}
-	if p.CgroupPath == "" && rank != rankUnknown {
-		p.CgroupPath = t.cgroupPath(x.PID)
+	if p.CgroupPath = t.cgroups.learn(x.CgroupID, p.CgroupPath); p.CgroupPath == "" {
+		if rank == rankUnknown {
+			p.CgroupPath = t.cgroups.get(x.CgroupID)
+		} else {
+			p.CgroupPath = t.cgroupPath(x.PID, x.CgroupID)
+		}
 	}
 	t.apply(n, p, before)
 	like := prev
@@ -136,7 +140,12 @@ func (t *Tree) container(path string, id uint64) *event.ContainerContext {
 	return t.cfg.Containers.Lookup(path, id)
 }
 
-func (t *Tree) cgroupPath(pid uint32) string {
+// cgroupPath returns the path of the cgroup id, which pid is in. /proc is asked only if nobody told it: pid may have moved
+// on since, or be gone.
+func (t *Tree) cgroupPath(pid uint32, id uint64) string {
+	if path := t.cgroups.get(id); path != "" {
+		return path
+	}
 	if t.cfg.CgroupPath == nil {
 		return ""
 	}
@@ -169,7 +178,7 @@ func (t *Tree) touch(n *node, a *Actor) *event.Process {
 	old := variant{key: n.key, proc: n.proc}
 	p := clone(n.proc)
 	if k.cgroupID != old.key.cgroupID {
-		p.CgroupPath = t.cgroupPath(n.pid)
+		p.CgroupPath = t.cgroupPath(n.pid, k.cgroupID)
 	}
 	n.key = k.owned()
 	t.apply(n, p, old.proc)
@@ -199,7 +208,7 @@ func (t *Tree) enterScope(n *node, a *Actor) {
 	n.inScope = true
 	p := clone(n.proc)
 	if p.CgroupPath == "" || a.CgroupID != n.key.cgroupID {
-		p.CgroupPath = t.cgroupPath(n.pid)
+		p.CgroupPath = t.cgroupPath(n.pid, a.CgroupID)
 	}
 	n.key = keyOf(a).owned()
 	t.apply(n, p, nil)

@@ -100,7 +100,8 @@ type Config struct {
 	Containers interface {
 		Lookup(cgroupPath string, cgroupID uint64) *event.ContainerContext
 	}
-	// CgroupPath reads the cgroup of a process that moved to another one. May be nil.
+	// CgroupPath reads the cgroup of a process that moved to one of which no exec and no snapshot has told the path. May be
+	// nil.
 	CgroupPath func(pid uint32) string
 	// Fallback reads a process from /proc of which no fork, exec or snapshot was seen. If it knows the process id, it sets
 	// Exec.ID, and a result for another id (the pid was taken over) is not used. It sets InScope if the process is. May be nil.
@@ -133,6 +134,7 @@ type Tree struct {
 	epoch   uint64
 	scratch []*event.Process
 	bytes   int
+	cgroups cgroupPaths
 	keep    *node // must not be evicted by the call that goes on
 
 	processes, used, gone, evicted, unknown, fallback atomic.Uint64

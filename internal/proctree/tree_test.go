@@ -665,6 +665,57 @@ func TestBytes(t *testing.T) {
 	}
 }
 
+// Containers stay known when /proc cannot be read.
+func TestCgroupMoves(t *testing.T) {
+	tree := newTestTree(0)
+	reads := 0
+	tree.cfg.CgroupPath = func(uint32) string { reads++; return "" }
+	in := func(id uint64, pid uint32, cgroup uint64) Actor {
+		a := actor(id, pid, "a")
+		a.CgroupID = cgroup
+		return a
+	}
+	tree.Exec(&Exec{Actor: in(1, 1, 1), InScope: true, CgroupPath: "/c/v1"})
+	tree.Exec(&Exec{Actor: in(2, 2, 50), InScope: true, CgroupPath: "/c/one"})
+	tree.Snapshot(&Exec{Actor: in(3, 3, 60), InScope: true, CgroupPath: "/c/two"})
+	require.Zero(t, reads)
+	for _, tc := range []struct {
+		name      string
+		cgroup    uint64
+		container string
+		reads     int
+	}{
+		{"an exec told it", 50, "one", 0},
+		{"the snapshot told it", 60, "two", 0},
+		{"nobody told it", 70, "", 1},
+		{"back", 60, "two", 0},
+		{"the root is not one cgroup on v1", 1, "", 1},
+		{"no id", 0, "", 1},
+	} {
+		reads = 0
+		mover := in(9, 9, tc.cgroup)
+		ctx := tree.Lookup(&mover)
+		if tc.container == "" {
+			assert.Nil(t, ctx.Container, tc.name)
+			assert.Empty(t, ctx.CgroupPath, tc.name)
+		} else if assert.NotNil(t, ctx.Container, tc.name) {
+			assert.Equal(t, tc.container, ctx.Container.ID, tc.name)
+			assert.Equal(t, "/c/"+tc.container, ctx.CgroupPath, tc.name)
+		}
+		assert.Equal(t, tc.reads, reads, tc.name)
+	}
+
+	// What is used stays, and the number is bounded.
+	for i := range uint64(10 * maxCgroups) {
+		tree.cgroups.learn(1000+i, "/x")
+		require.Equal(t, "/c/one", tree.cgroups.get(50))
+		require.LessOrEqual(t, len(tree.cgroups.recent)+len(tree.cgroups.older), 2*maxCgroups)
+	}
+	assert.Empty(t, tree.cgroups.get(60))
+	assert.Equal(t, "/new", tree.cgroups.learn(50, "/new"), "the last word counts")
+	assert.Equal(t, "/new", tree.cgroups.get(50))
+}
+
 func TestLongLineage(t *testing.T) {
 	tree := newTestTree(5000)
 	first := actor(1, 1, "c1")
