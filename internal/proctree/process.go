@@ -31,6 +31,9 @@ func (t *Tree) fill(n *node, x *Exec, rank uint8, prev *node) {
 	if rank == rankUnknown {
 		p.ExecTime = 0
 	}
+	if x.Executable != nil {
+		p.PathResolutionError = x.Executable.PathResolutionError
+	}
 	if n.proc != nil { // what a poorer source knew and a richer one does not
 		p.ExitTime = n.proc.ExitTime
 		if p.CgroupPath == "" && n.proc.CgroupID == x.CgroupID {

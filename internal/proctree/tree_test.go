@@ -467,6 +467,25 @@ func TestScope(t *testing.T) {
 	assert.Equal(t, []string{"secret"}, child.Parent.Args)
 }
 
+// That the path of the executable could not be read is said of the process too, and of its children until they execute
+// something else.
+func TestPathResolutionError(t *testing.T) {
+	for _, inScope := range []bool{true, false} {
+		tree := newTestTree(0)
+		x := Exec{Actor: actor(1, 10, "a"), InScope: inScope, Executable: &event.File{Path: "/a", PathResolutionError: "too long", Has: event.HasInode}}
+		ctx := tree.Exec(&x)
+		assert.Equal(t, "too long", ctx.PathResolutionError)
+		assert.Equal(t, "too long", ctx.Executable.PathResolutionError)
+		ctx = tree.Fork(&Fork{Parent: x.Actor, ChildID: 2, ChildPID: 20, ChildTID: 20, InScope: inScope})
+		assert.Equal(t, "too long", ctx.PathResolutionError)
+		ctx = tree.Exec(&Exec{Actor: actor(3, 20, "b"), PrevID: 2, InScope: inScope, Executable: &event.File{Path: "/b"}})
+		assert.Empty(t, ctx.PathResolutionError)
+		assert.Equal(t, "too long", ctx.Parent.PathResolutionError)
+		ctx = tree.Exec(&Exec{Actor: actor(4, 40, "c"), InScope: inScope})
+		assert.Empty(t, ctx.PathResolutionError)
+	}
+}
+
 func TestKernelThreads(t *testing.T) {
 	tree := newTestTree(0)
 	kthreadd := actor(2, 2, "kthreadd")
