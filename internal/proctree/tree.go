@@ -318,10 +318,11 @@ func (t *Tree) Snapshot(x *Exec) {
 }
 
 // Expire forgets processes that exited longer than the retention ago and have no descendants in the tree. now is on the
-// clock of the events.
+// clock of the events. A clock that was set back makes exits lie in the future: those are forgotten too, if by more than
+// the retention.
 func (t *Tree) Expire(now event.Time) {
-	limit := now - event.Time(t.cfg.Retention)
-	for n := t.exited.front; n != nil && n.goneAt <= limit; n = t.exited.front {
+	retention := event.Time(t.cfg.Retention)
+	for n := t.exited.front; n != nil && (now-n.goneAt >= retention || n.goneAt-now >= retention); n = t.exited.front {
 		t.exited.remove(n)
 		t.held.push(n)
 		t.release(n)

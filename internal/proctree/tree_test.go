@@ -553,6 +553,33 @@ func TestRetention(t *testing.T) {
 	assert.Empty(t, tree.pids)
 }
 
+// Setting the clock, forward or back, does not keep processes for longer.
+func TestExpireWhenTheClockWasSet(t *testing.T) {
+	const retention = event.Time(10 * time.Second)
+	for _, tc := range []struct {
+		name string
+		now  event.Time // relative to the exit
+		kept uint64
+	}{
+		{"at once", 0, 2},
+		{"before the retention", retention - 1, 2},
+		{"after the retention", retention, 0},
+		{"much later", 3600 * retention, 0},
+		{"set back a little", -retention + 1, 2},
+		{"set back", -retention, 0},
+		{"set back a lot", -3600 * retention, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			const exit = 36000 * retention
+			tree := New(Config{Retention: time.Duration(retention)})
+			tree.Exit(&Exit{Actor: actor(1, 1, "a"), Time: exit})
+			tree.Exit(&Exit{Actor: actor(2, 2, "b"), Time: exit})
+			tree.Expire(exit + tc.now)
+			assert.Equal(t, tc.kept, tree.Stats().Processes)
+		})
+	}
+}
+
 func TestEviction(t *testing.T) {
 	tree := newTestTree(16)
 	parent := actor(1, 1, "p")
