@@ -22,8 +22,6 @@ const (
 	DefaultMaxProcesses = 65536
 	// DefaultMaxBytes bounds the tree's strings if Config does not.
 	DefaultMaxBytes = 64 << 20
-	// DefaultRetention is how long an exited process is kept for late events if Config does not say.
-	DefaultRetention = 10 * time.Second
 
 	minProcesses = 16      // one call may need several nodes at once
 	minBytes     = 1 << 20 // room for as many, each with all that the kernel side reads of one
@@ -85,8 +83,10 @@ type Exit struct {
 
 // Config says how large a Tree may get and where it looks up what the kernel side does not know.
 type Config struct {
-	MaxProcesses int           // images, running and exited; DefaultMaxProcesses if 0
-	Retention    time.Duration // DefaultRetention if 0
+	MaxProcesses int // images, running and exited; DefaultMaxProcesses if 0
+	// Retention is how long an exited process is kept for late events. If 0, it is kept only for its descendants, and goes
+	// with the next Expire.
+	Retention time.Duration
 	// MaxBytes bounds what the images' strings take, and what their events keep of them in encoded form; DefaultMaxBytes if
 	// 0. Equal lists of arguments or environment of an image and the one it comes from are kept, and counted, once.
 	MaxBytes int
@@ -150,9 +150,7 @@ func New(cfg Config) *Tree {
 		cfg.MaxBytes = DefaultMaxBytes
 	}
 	cfg.MaxBytes = max(cfg.MaxBytes, minBytes)
-	if cfg.Retention <= 0 {
-		cfg.Retention = DefaultRetention
-	}
+	cfg.Retention = max(cfg.Retention, 0)
 	return &Tree{
 		cfg: cfg, nodes: map[uint64]*node{}, pids: map[uint32]*node{}, wanted: map[uint64]*node{}, epoch: 1,
 	}

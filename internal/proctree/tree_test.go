@@ -553,6 +553,22 @@ func TestRetention(t *testing.T) {
 	assert.Empty(t, tree.pids)
 }
 
+func TestNoRetention(t *testing.T) {
+	for _, retention := range []time.Duration{0, -1} {
+		tree := New(Config{Retention: retention})
+		a, b := actor(1, 1, "a"), actor(2, 2, "b")
+		tree.Exec(&Exec{Actor: a, InScope: true})
+		tree.Fork(&Fork{Parent: a, ChildID: 2, ChildPID: 2, ChildTID: 2, InScope: true})
+		assert.Equal(t, "1:ax", showContext(tree.Exit(&Exit{Actor: a, Time: 100})))
+		tree.Expire(100)
+		assert.Equal(t, "2:bt < 1:ax", showContext(tree.Lookup(&b)), "kept for its descendant")
+		tree.Exit(&Exit{Actor: b, Time: 200})
+		assert.Equal(t, "2:btx < 1:ax", showContext(tree.Lookup(&b)), "kept until the next Expire")
+		tree.Expire(200)
+		assert.Equal(t, Stats{Unknown: 0}, tree.Stats())
+	}
+}
+
 // Setting the clock, forward or back, does not keep processes for longer.
 func TestExpireWhenTheClockWasSet(t *testing.T) {
 	const retention = event.Time(10 * time.Second)
