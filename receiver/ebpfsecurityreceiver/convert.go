@@ -71,7 +71,7 @@ func (c *converter) convert(r *sensor.Record) *event.Event {
 			Time: c.wall(f.StartTime), InScope: r.Flags&bpf.InScope != 0, Kthread: f.ChildFlags&uint32(bpf.Kthread) != 0,
 		})
 	case event.TypeExit:
-		ev.Process = c.tree.Exit(&proctree.Exit{Actor: c.actor, Time: now})
+		ev.Process = c.tree.Exit(&proctree.Exit{Actor: c.actor, Time: now, InScope: r.Flags&bpf.InScope != 0})
 	default:
 		ev.Process = c.tree.Lookup(&c.actor)
 	}
@@ -153,10 +153,10 @@ func (c *converter) exec(r *sensor.Record, now event.Time) event.ProcessContext 
 		// A script: what runs is its interpreter, and the script is what was asked for.
 		if base := r.Segments[bpf.SegBase]; inScope && (base.Present || len(s.Data) > 0 && s.Data[0] == '/') {
 			c.base = appendWalk(c.base[:0], base)
-			c.path = appendClean(c.path[:0], c.base, s.Data)
+			c.path = appendJoined(c.path[:0], c.base, s.Data)
 			x.Interpreter = x.Executable
 			x.Executable = &event.File{}
-			l := c.paths.lookup(append(c.pids[:0], r.Pid), r.Mntns, string(c.path), true)
+			l := c.paths.lookup(append(c.pids[:0], r.Pid), r.Mntns, string(c.path), lookFollow)
 			l.fill(x.Executable)
 			c.names(x.Executable, r)
 		}
@@ -199,10 +199,11 @@ func (c *converter) snapshotArgs(x *proctree.Exec) {
 func (c *converter) walked(s sensor.Segment, k *bpf.File, r *sensor.Record) *event.File {
 	f := &event.File{PathResolutionError: walkError(s.Flags)}
 	c.path = appendWalk(c.path[:0], s)
-	f.Path = string(c.path)
-	f.Name = baseName(f.Path)
 	if s.Flags&bpf.WalkDetached != 0 {
-		f.Path = "" // fileless: a memfd has a name only
+		f.Name = string(c.path) // fileless: a memfd has a name only, in which a slash is a character as any other
+	} else {
+		f.Path = string(c.path)
+		f.Name = baseName(f.Path)
 	}
 	fillFacts(f, k)
 	if k.Flags&bpf.FileValid != 0 {
@@ -235,7 +236,8 @@ func (c *converter) lineagePIDs(ev *event.Event, r *sensor.Record) []uint32 {
 	return c.pids
 }
 
-// userPath joins a path that the process gave with the directory that it starts from. ok is false if it is not known.
+// userPath joins a path that the process gave with the directory that it starts from. It is not made clean: behind a
+// symbolic link ".." leads elsewhere than it looks. ok is false if it is not known.
 func (c *converter) userPath(str, base sensor.Segment) (p string, errText string, ok bool) {
 	if !str.Present || str.Flags&bpf.StrFault != 0 {
 		return "", "user memory could not be read", false
@@ -244,29 +246,29 @@ func (c *converter) userPath(str, base sensor.Segment) (p string, errText string
 		return "", "directory of a relative path is not known", false
 	}
 	c.base = appendWalk(c.base[:0], base)
-	c.path = appendClean(c.path[:0], c.base, str.Data)
+	c.path = appendJoined(c.path[:0], c.base, str.Data)
 	if str.Flags&bpf.StrTruncated != 0 {
 		return string(c.path), "path is longer than 4096 bytes", true
 	}
 	return string(c.path), walkError(base.Flags), true
 }
 
-// look fills f with what is known of a path after the operation. Before-state is not to be had on this backend.
-func (c *converter) look(f *event.File, ev *event.Event, r *sensor.Record, str, base sensor.Segment, follow bool) (raw string) {
+// look fills f with what is known of a path after the operation. Before-state is not to be had on this backend. raw is the
+// path as the process gave it, source what Facts.FileSource says of f.
+func (c *converter) look(f *event.File, ev *event.Event, r *sensor.Record, str, base sensor.Segment, how lookHow) (raw, source string) {
 	p, errText, ok := c.userPath(str, base)
 	f.PathResolutionError = errText
 	raw = string(str.Data)
-	ev.Facts.FileSource = event.FileSourceUserPath
 	if !ok {
-		return raw
+		return raw, event.FileSourceUserPath
 	}
-	l := c.paths.lookup(c.lineagePIDs(ev, r), r.Mntns, p, follow)
+	l := c.paths.lookup(c.lineagePIDs(ev, r), r.Mntns, p, how)
 	l.fill(f)
 	c.names(f, r)
-	if l.ok {
-		ev.Facts.FileSource = event.FileSourcePostStat
+	if !l.ok {
+		return raw, event.FileSourceUserPath
 	}
-	return raw
+	return raw, event.FileSourcePostStat
 }
 
 const permMask = 0o7777
@@ -279,13 +281,27 @@ func (c *converter) fileOp(ev *event.Event, r *sensor.Record) {
 	ev.Facts.Flags = op.Flags
 	str, base := r.Segments[bpf.SegString], r.Segments[bpf.SegBase]
 
-	// The operation leaves the file at its path: then that is where its facts come from. Else only the path is known.
-	follow := op.Flags&unix.AT_SYMLINK_NOFOLLOW == 0
+	how := lookFollow
 	switch ev.Type {
-	case event.TypeUnlink, event.TypeRmdir, event.TypeRename, event.TypeMkdir, event.TypeLink:
-		follow = false
+	case event.TypeUnlink, event.TypeRmdir, event.TypeRename:
+		how = lookNoFollow
+		if ev.Evt.Outcome == event.OutcomeSuccess {
+			how = lookGone
+		}
+	case event.TypeMkdir:
+		how = lookNoFollow
+	case event.TypeLink:
+		if op.Flags&unix.AT_SYMLINK_FOLLOW == 0 {
+			how = lookNoFollow
+		}
 	case event.TypeOpen:
-		follow = op.Flags&unix.O_NOFOLLOW == 0
+		if op.Flags&unix.O_NOFOLLOW != 0 {
+			how = lookNoFollow
+		}
+	default:
+		if op.Flags&unix.AT_SYMLINK_NOFOLLOW != 0 {
+			how = lookNoFollow
+		}
 	}
 	if s := r.Segments[bpf.SegPath]; s.Present {
 		f.File = *c.walked(s, &op.File, r)
@@ -294,7 +310,7 @@ func (c *converter) fileOp(ev *event.Event, r *sensor.Record) {
 			ev.Facts.SyscallPath = string(str.Data)
 		}
 	} else {
-		ev.Facts.SyscallPath = c.look(&f.File, ev, r, str, base, follow)
+		ev.Facts.SyscallPath, ev.Facts.FileSource = c.look(&f.File, ev, r, str, base, how)
 	}
 
 	switch ev.Type {
@@ -321,7 +337,7 @@ func (c *converter) fileOp(ev *event.Event, r *sensor.Record) {
 	case event.TypeUnlink:
 		f.Flags = event.UnlinkFlagNames(op.Flags)
 	case event.TypeRename, event.TypeLink:
-		ev.Facts.SyscallDestinationPath = c.look(d, ev, r, r.Segments[bpf.SegString2], r.Segments[bpf.SegBase2], false)
+		ev.Facts.SyscallDestinationPath, _ = c.look(d, ev, r, r.Segments[bpf.SegString2], r.Segments[bpf.SegBase2], lookNoFollow)
 		f.Destination = d
 		// One inode with two names: what is known of it by the one holds for the other. After a rename that is the new one.
 		from, to := d, &f.File

@@ -86,6 +86,21 @@ func appendClean(dst, base, p []byte) []byte {
 	return dst
 }
 
+// appendJoined appends p, joined to the absolute base if it is relative, as it is.
+func appendJoined(dst, base, p []byte) []byte {
+	if len(p) > 0 && p[0] == '/' {
+		return append(dst, p...)
+	}
+	dst = append(dst, base...)
+	if len(p) > 0 { // else the base itself is meant, which need not be a directory
+		dst = append(append(dst, '/'), p...)
+	}
+	return dst
+}
+
+// lexical returns an absolute path as appendClean makes it.
+func lexical(p string) string { return string(appendClean(nil, nil, []byte(p))) }
+
 func baseName(p string) string { return p[strings.LastIndexByte(p, '/')+1:] }
 
 // lookup is what is known of a path after the operation.
@@ -154,10 +169,19 @@ func (r *resolver) root(pids []uint32, mntns uint32) (fd int, name string, ok bo
 	return -1, "", false
 }
 
-// lookup resolves path, which must be absolute. follow says whether a symbolic link at its end was followed by the
-// operation. If the file is not there (any more), the result has the resolved directory and the name.
-func (r *resolver) lookup(pids []uint32, mntns uint32, path string, follow bool) (l lookup) {
-	l.path = path
+// lookHow says what an operation did with the file at the end of its path.
+type lookHow uint8
+
+const (
+	lookFollow   lookHow = iota
+	lookNoFollow         // it was about a symbolic link itself
+	lookGone             // it took the file away from this path: what is there now is another one
+)
+
+// lookup resolves path, which must be absolute and may have symbolic links, "." and "..". If the file is not there (any
+// more), the result has the resolved directory and the name; if the directory is not found either, it is lexical.
+func (r *resolver) lookup(pids []uint32, mntns uint32, path string, how lookHow) (l lookup) {
+	l.path = lexical(path)
 	root, rootName, ok := r.root(pids, mntns)
 	if !ok {
 		return l
@@ -167,28 +191,41 @@ func (r *resolver) lookup(pids []uint32, mntns uint32, path string, follow bool)
 	if rootName != "" {
 		prefix = readlink(unix.AT_FDCWD, rootName)
 	}
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS | r.cached}
-	if !follow {
-		how.Flags |= unix.O_NOFOLLOW
-	}
-	if fd, err := unix.Openat2(root, path, &how); err == nil {
-		defer unix.Close(fd)
-		if unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_BASIC_STATS|unix.STATX_MNT_ID, &l.stat) == nil {
-			l.ok = true
-			l.fs = r.filesystem(uint64(l.stat.Dev_major)<<devMinorBits | uint64(l.stat.Dev_minor))
+	if how != lookGone {
+		flags := uint64(0)
+		if how == lookNoFollow {
+			flags = unix.O_NOFOLLOW
 		}
-		l.path = inRoot(fdPath(fd), prefix, path)
+		if fd, err := r.openIn(root, path, flags); err == nil {
+			defer unix.Close(fd)
+			if unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_BASIC_STATS|unix.STATX_MNT_ID, &l.stat) == nil {
+				l.ok = true
+				l.fs = r.filesystem(uint64(l.stat.Dev_major)<<devMinorBits | uint64(l.stat.Dev_minor))
+			}
+			l.path = inRoot(fdPath(fd), prefix, l.path)
+			return l
+		}
+	}
+	dir := strings.TrimRight(path, "/")
+	i := strings.LastIndexByte(dir, '/') + 1
+	dir, name := dir[:i], dir[i:]
+	if name == "" || name == "." || name == ".." {
 		return l
 	}
-	// gone, as after unlink: its directory tells where it was
-	dir := path[:strings.LastIndexByte(path, '/')+1]
-	how.Flags = unix.O_PATH | unix.O_CLOEXEC | unix.O_DIRECTORY
-	if fd, err := unix.Openat2(root, dir, &how); err == nil {
+	if fd, err := r.openIn(root, dir, unix.O_DIRECTORY); err == nil {
 		defer unix.Close(fd)
-		d := inRoot(fdPath(fd), prefix, dir)
-		l.path = strings.TrimSuffix(d, "/") + "/" + baseName(path)
+		if d := inRoot(fdPath(fd), prefix, ""); d != "" {
+			l.path = strings.TrimSuffix(d, "/") + "/" + name
+		}
 	}
 	return l
+}
+
+// openIn opens path below a root, from the kernel's cache of names only.
+func (r *resolver) openIn(root int, path string, flags uint64) (int, error) {
+	return unix.Openat2(root, path, &unix.OpenHow{
+		Flags: unix.O_PATH | unix.O_CLOEXEC | flags, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS | r.cached,
+	})
 }
 
 // Device numbers as the kernel has them inside (include/linux/kdev_t.h).
