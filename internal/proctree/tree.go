@@ -78,7 +78,8 @@ type Fork struct {
 // Exit is the end of a process.
 type Exit struct {
 	Actor
-	Time event.Time
+	Time    event.Time
+	InScope bool
 }
 
 // Config says how large a Tree may get and where it looks up what the kernel side does not know.
@@ -264,8 +265,8 @@ func (t *Tree) Fork(f *Fork) event.ProcessContext {
 // Exit marks a process as exited and returns its last context, with the time of the exit.
 func (t *Tree) Exit(x *Exit) event.ProcessContext {
 	n := t.known(&x.Actor, 0)
-	if n.rank == rankUnknown && !n.inScope {
-		t.enterScope(n, &x.Actor) // whether it is in scope is not known, and there is nothing to hide
+	if x.InScope && !n.inScope {
+		t.enterScope(n, &x.Actor)
 	}
 	t.touch(n, &x.Actor)
 	if n.proc.ExitTime == 0 {

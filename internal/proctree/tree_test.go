@@ -486,6 +486,35 @@ func TestPathResolutionError(t *testing.T) {
 	}
 }
 
+// The exit is the first event of a process that was moved into scope, or the only one.
+func TestExitInScope(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		known   bool
+		inScope bool
+		user    string
+	}{
+		{"moved into scope", true, true, "user5"},
+		{"out of scope", true, false, ""},
+		{"unknown, in scope", false, true, "user5"},
+		{"unknown, out of scope", false, false, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			tree := newTestTree(0)
+			a := actor(1, 10, "a")
+			a.UID = 5
+			if tc.known {
+				tree.Exec(&Exec{Actor: a, CgroupPath: "/c/x"})
+			}
+			ctx := tree.Exit(&Exit{Actor: a, Time: 9, InScope: tc.inScope})
+			assert.Equal(t, tc.user, ctx.User)
+			assert.Equal(t, tc.inScope, ctx.Credentials != nil)
+			assert.Equal(t, tc.inScope && tc.known, ctx.Container != nil)
+			assert.Equal(t, uint32(5), ctx.UID)
+		})
+	}
+}
+
 func TestKernelThreads(t *testing.T) {
 	tree := newTestTree(0)
 	kthreadd := actor(2, 2, "kthreadd")
