@@ -41,7 +41,10 @@ type node struct {
 	proc *event.Process // as the lineage of descendants shows it
 	key  key            // what proc was made of
 	alts []variant      // the last forms beside proc
-	next int            // the one of alts that goes next
+	// What proc has of these only in scope.
+	forkTime, execTime, exitTime event.Time
+	cgroupPath                   string // as of key.cgroupID
+	next                         int    // the one of alts that goes next
 
 	args, envs *text
 	own        int // bytes of its own strings
@@ -64,8 +67,9 @@ type node struct {
 
 // variant is a form of a process.
 type variant struct {
-	key  key
-	proc *event.Process
+	key        key
+	proc       *event.Process
+	cgroupPath string
 }
 
 // up returns the parent if it is still in the tree.
@@ -144,7 +148,7 @@ func (t *Tree) becomeCurrent(n *node, forkTime, now event.Time) {
 	if cur == n {
 		return
 	}
-	if cur != nil && cur.rank == rankSnapshot && !cur.touched && cur.id != n.prevID && forkTime != 0 && sameStart(cur.proc.ForkTime, forkTime) {
+	if cur != nil && cur.rank == rankSnapshot && !cur.touched && cur.id != n.prevID && forkTime != 0 && sameStart(cur.forkTime, forkTime) {
 		t.retire(n, now, true)
 		return
 	}

@@ -19,36 +19,21 @@ func (t *Tree) fill(n *node, x *Exec, rank uint8, prev *node) {
 	if prev != nil {
 		before = prev.proc
 	}
+	n.cgroupPath = t.pathOf(n, x, rank, prev)
 	n.rank, n.inScope = rank, x.InScope
 	n.key = keyOf(&x.Actor).owned()
 	n.alts = nil
-	p := &event.Process{
-		ID: x.ID, PID: x.PID, TID: x.PID, PPID: x.PPID, Source: sources[rank],
-		Executable: x.Executable, IsKworker: x.IsKworker, IsExecChild: n.execChild, CgroupPath: x.CgroupPath,
-		ForkTime: x.ForkTime, ExecTime: x.Time, Argv0: x.Argv0, Args: x.Args, ArgsTruncated: x.ArgsTruncated,
-		Envs: x.Envs, EnvsTruncated: x.EnvsTruncated, TTY: x.TTY, Interpreter: x.Interpreter,
-	}
+	n.forkTime, n.execTime = x.ForkTime, x.Time
 	if rank == rankUnknown {
-		p.ExecTime = 0
+		n.execTime = 0
+	}
+	p := &event.Process{
+		ID: x.ID, PID: x.PID, TID: x.PID, PPID: x.PPID, Source: sources[rank], Executable: x.Executable, IsKworker: x.IsKworker,
+		Argv0: x.Argv0, Args: x.Args, ArgsTruncated: x.ArgsTruncated, Envs: x.Envs, EnvsTruncated: x.EnvsTruncated, TTY: x.TTY,
+		Interpreter: x.Interpreter,
 	}
 	if x.Executable != nil {
 		p.PathResolutionError = x.Executable.PathResolutionError
-	}
-	if n.proc != nil { // what a poorer source knew and a richer one does not
-		p.ExitTime = n.proc.ExitTime
-		if p.CgroupPath == "" && n.proc.CgroupID == x.CgroupID {
-			p.CgroupPath = n.proc.CgroupPath
-		}
-	}
-	if p.CgroupPath == "" && before != nil && before.CgroupID == x.CgroupID {
-		p.CgroupPath = before.CgroupPath
-	}
-	if p.CgroupPath = t.cgroups.learn(x.CgroupID, p.CgroupPath); p.CgroupPath == "" {
-		if rank == rankUnknown {
-			p.CgroupPath = t.cgroups.get(x.CgroupID)
-		} else {
-			p.CgroupPath = t.cgroupPath(x.PID, x.CgroupID)
-		}
 	}
 	t.apply(n, p, before)
 	like := prev
@@ -59,18 +44,34 @@ func (t *Tree) fill(n *node, x *Exec, rank uint8, prev *node) {
 	t.replace(n, p)
 }
 
+// pathOf returns the path of the cgroup of x, which n is to become: as x says, or as it was known of n or the image before.
+func (t *Tree) pathOf(n *node, x *Exec, rank uint8, prev *node) string {
+	path := x.CgroupPath
+	for _, o := range [...]*node{n, prev} {
+		if path == "" && o != nil && o.key.cgroupID == x.CgroupID {
+			path = o.cgroupPath
+		}
+	}
+	path = t.cgroups.learn(x.CgroupID, path)
+	switch {
+	case path != "":
+		return path
+	case rank == rankUnknown:
+		return t.cgroups.get(x.CgroupID)
+	}
+	return t.cgroupPath(x.PID, x.CgroupID)
+}
+
 // forkProcess makes n a copy of its parent's process pp.
 func (t *Tree) forkProcess(n, parent *node, pp *event.Process, f *Fork) {
 	n.key = keyOf(&f.Parent).owned()
 	n.alts = nil
 	p := clone(pp)
 	p.ID, p.PID, p.TID, p.PPID = f.ChildID, f.ChildPID, f.ChildPID, f.Parent.PID
-	p.ForkTime, p.ExecTime, p.ExitTime = f.Time, 0, 0
+	n.forkTime, n.execTime = f.Time, 0
+	n.cgroupPath = parent.cgroupPath
 	p.Source = event.SourceEvent
-	p.IsThread, p.IsKworker, p.IsExecChild = !f.Kthread, f.Kthread, false
-	if n.proc != nil {
-		p.ExitTime = n.proc.ExitTime
-	}
+	p.IsKworker = f.Kthread
 	t.apply(n, p, pp)
 	t.setText(n, p, parent)
 	t.replace(n, p)
@@ -83,6 +84,13 @@ func (t *Tree) apply(n *node, p, like *event.Process) {
 	p.UID, p.GID = k.uid, k.gid
 	p.AUID, p.SID, p.NetNS, p.MntNS, p.CgroupID = k.auid, k.sid, k.netns, k.mntns, k.cgroupID
 	p.Comm = k.comm
+	if n.inScope {
+		p.ForkTime, p.ExecTime, p.ExitTime, p.CgroupPath = n.forkTime, n.execTime, n.exitTime, n.cgroupPath
+		p.IsThread, p.IsExecChild = n.forked && !p.IsKworker, n.execChild
+	} else {
+		p.ForkTime, p.ExecTime, p.ExitTime, p.CgroupPath = 0, 0, 0, ""
+		p.IsThread, p.IsExecChild = false, false
+	}
 	if p.IsKworker {
 		strip(p)
 		p.Credentials = kernelCredentials
@@ -105,8 +113,9 @@ func (t *Tree) apply(n *node, p, like *event.Process) {
 	}
 }
 
-// strip leaves what lineages show of processes out of scope, and of kernel threads. The ids stay: the schema requires
-// them, and 0 would claim that it was root.
+// strip leaves what lineages show of processes out of scope, and of kernel threads: pid, ppid, comm, and the path of the
+// executable. The numbers of users, namespaces and cgroup stay, though no record shows them: the schema requires some of
+// them, and 0 would claim that it was root. Source is about the knowledge, not about the process.
 func strip(p *event.Process) {
 	p.Argv0, p.Args, p.ArgsTruncated, p.Envs, p.EnvsTruncated = "", nil, false, nil, false
 	p.TTY, p.User, p.Group, p.Credentials, p.Container, p.Interpreter = "", "", "", nil, nil, nil
@@ -174,19 +183,19 @@ func (t *Tree) touch(n *node, a *Actor) *event.Process {
 			return v.proc
 		}
 		p := v.proc
-		*v, n.key = variant{key: n.key, proc: n.proc}, v.key
+		*v, n.key, n.cgroupPath = variant{key: n.key, proc: n.proc, cgroupPath: n.cgroupPath}, v.key, v.cgroupPath
 		t.replace(n, p)
 		return p
 	}
-	old := variant{key: n.key, proc: n.proc}
+	old := variant{key: n.key, proc: n.proc, cgroupPath: n.cgroupPath}
 	p := clone(n.proc)
 	if k.cgroupID != old.key.cgroupID {
-		p.CgroupPath = t.cgroupPath(n.pid, k.cgroupID)
+		n.cgroupPath = t.cgroupPath(n.pid, k.cgroupID)
 	}
 	n.key = k.owned()
 	t.apply(n, p, old.proc)
 	if other {
-		n.key, old = old.key, variant{key: n.key, proc: p}
+		n.key, old = old.key, variant{key: n.key, proc: p, cgroupPath: n.cgroupPath}
 	} else {
 		t.replace(n, p)
 	}
@@ -210,11 +219,18 @@ func (t *Tree) touch(n *node, a *Actor) *event.Process {
 func (t *Tree) enterScope(n *node, a *Actor) {
 	n.inScope = true
 	p := clone(n.proc)
-	if p.CgroupPath == "" || a.CgroupID != n.key.cgroupID {
-		p.CgroupPath = t.cgroupPath(n.pid, a.CgroupID)
+	if n.cgroupPath == "" || a.CgroupID != n.key.cgroupID {
+		n.cgroupPath = t.cgroupPath(n.pid, a.CgroupID)
 	}
 	n.key = keyOf(a).owned()
 	t.apply(n, p, nil)
+	t.restate(n, p)
+}
+
+// refresh makes n's process anew after a change of what the node knows beside its key.
+func (t *Tree) refresh(n *node) {
+	p := clone(n.proc)
+	t.apply(n, p, n.proc)
 	t.restate(n, p)
 }
 

@@ -61,7 +61,7 @@ func (t *Tree) setText(n *node, p *event.Process, like *node) {
 	t.unshare(n.args)
 	t.unshare(n.envs)
 	n.args, n.envs = args, envs
-	n.own = len(p.Argv0) + len(p.TTY) + len(p.CgroupPath) + pathSize(p.Executable) + pathSize(p.Interpreter)
+	n.own = len(p.Argv0) + len(p.TTY) + len(n.cgroupPath) + pathSize(p.Executable) + pathSize(p.Interpreter)
 	n.encoded = n.own
 	if args != nil {
 		p.Args = args.strings

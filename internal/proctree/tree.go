@@ -249,9 +249,8 @@ func (t *Tree) Fork(f *Fork) event.ProcessContext {
 		// The snapshot saw the child after the fork and has the same arguments, but not that it is a forked one.
 		n.forked = true
 		n.rank = rankEvent
-		p := clone(n.proc)
-		p.IsThread, p.ForkTime, p.ExecTime = !p.IsKworker, f.Time, 0
-		t.restate(n, p)
+		n.forkTime, n.execTime = f.Time, 0
+		t.refresh(n)
 		t.link(n, parent)
 		return t.context(n, n.proc, f.ChildTID)
 	}
@@ -269,10 +268,9 @@ func (t *Tree) Exit(x *Exit) event.ProcessContext {
 		t.enterScope(n, &x.Actor)
 	}
 	t.touch(n, &x.Actor)
-	if n.proc.ExitTime == 0 {
-		p := clone(n.proc)
-		p.ExitTime = x.Time
-		t.restate(n, p)
+	if n.exitTime == 0 {
+		n.exitTime = x.Time
+		t.refresh(n)
 	}
 	t.retire(n, x.Time, false)
 	return t.context(n, n.proc, x.TID)
@@ -302,14 +300,12 @@ func (t *Tree) Snapshot(x *Exec) {
 		t.pids[x.PID] = n
 	case cur.rank == rankEvent:
 		// Events were faster than the snapshot: the pid is somebody else by now, or this image was replaced meanwhile.
-		t.retire(n, max(cur.proc.ExecTime, cur.proc.ForkTime), true)
+		t.retire(n, max(cur.execTime, cur.forkTime), true)
 		if cur.prevID == x.ID && cur.prevID != 0 {
 			t.unlink(cur)
 			t.link(cur, n)
 			cur.execChild = true
-			p := clone(cur.proc)
-			p.IsExecChild = true
-			t.restate(cur, p)
+			t.refresh(cur)
 		}
 	default:
 		t.becomeCurrent(n, x.ForkTime, x.Time)

@@ -57,7 +57,7 @@ func run(t *Tree, s *step, now event.Time) (event.ProcessContext, bool) {
 	case "lookup":
 		return t.Lookup(&a), true
 	case "exit":
-		return t.Exit(&Exit{Actor: a, Time: now}), true
+		return t.Exit(&Exit{Actor: a, Time: now, InScope: !s.out}), true
 	case "fork":
 		return t.Fork(&Fork{Parent: a, ChildID: s.prev, ChildPID: s.cpid, ChildTID: s.cpid, Time: now, InScope: !s.out}), true
 	case "expire":
@@ -438,8 +438,8 @@ func TestScope(t *testing.T) {
 	x := full(1, 10, false)
 	ctx := tree.Exec(x)
 	assert.Equal(t, &event.Process{
-		ID: 1, PID: 10, TID: 10, PPID: 9, UID: 5, GID: 6, Comm: "c", ForkTime: 1, ExecTime: 2, Source: event.SourceEvent,
-		Executable: &event.File{Path: "/bin/c", Name: "c"}, MntNS: 3, CgroupID: 1, CgroupPath: "/c/x",
+		ID: 1, PID: 10, TID: 10, PPID: 9, UID: 5, GID: 6, Comm: "c", Source: event.SourceEvent,
+		Executable: &event.File{Path: "/bin/c", Name: "c"}, MntNS: 3, CgroupID: 1,
 	}, ctx.Process)
 
 	child := tree.Fork(&Fork{Parent: x.Actor, ChildID: 2, ChildPID: 20, ChildTID: 20, Time: 3, InScope: true})
@@ -465,6 +465,39 @@ func TestScope(t *testing.T) {
 	assert.Nil(t, child.Credentials)
 	assert.Equal(t, &event.File{Path: "/bin/c", Name: "c"}, child.Executable)
 	assert.Equal(t, []string{"secret"}, child.Parent.Args)
+}
+
+// Of an ancestor out of scope there is no more than who it is, whatever happens to it; what it did shows when it comes into
+// scope.
+func TestAncestorsOutOfScope(t *testing.T) {
+	tree := newTestTree(0)
+	tree.Exec(&Exec{Actor: actor(1, 10, "a"), Time: 20, ForkTime: 10, CgroupPath: "/c/x", TTY: "tty1", Executable: &event.File{Path: "/a", Name: "a"}})
+	b := actor(2, 10, "b")
+	tree.Exec(&Exec{Actor: b, PrevID: 1, Time: 30, ForkTime: 10, PPID: 5, Executable: &event.File{Path: "/b", Name: "b"}, Interpreter: &event.File{Path: "/i"}})
+	f := actor(3, 30, "b")
+	tree.Fork(&Fork{Parent: b, ChildID: 3, ChildPID: 30, ChildTID: 30, Time: 40})
+	ctx := tree.Fork(&Fork{Parent: f, ChildID: 4, ChildPID: 40, ChildTID: 40, Time: 50, InScope: true})
+	assert.Equal(t, event.Time(50), ctx.ForkTime)
+	assert.Equal(t, "x", ctx.Container.ID, "the child of one out of scope has the same cgroup")
+	tree.Exit(&Exit{Actor: b, Time: 60})
+	child := actor(4, 40, "b")
+	bare := func(id uint64, pid, ppid uint32, comm, exe string) *event.Process {
+		return &event.Process{
+			ID: id, PID: pid, TID: pid, PPID: ppid, Comm: comm, Source: event.SourceEvent, Executable: &event.File{Path: "/" + exe, Name: exe},
+			AUID: 1000, SID: 1, NetNS: 2, MntNS: 3, CgroupID: 4,
+		}
+	}
+	assert.Equal(t, []*event.Process{bare(3, 30, 10, "b", "b"), bare(2, 10, 5, "b", "b"), bare(1, 10, 0, "a", "a")}, tree.Lookup(&child).Ancestors)
+
+	ctx = tree.Exit(&Exit{Actor: f, Time: 70, InScope: true})
+	assert.Equal(t, []event.Time{40, 0, 70}, []event.Time{ctx.ForkTime, ctx.ExecTime, ctx.ExitTime})
+	assert.True(t, ctx.IsThread)
+	assert.Equal(t, "/c/x", ctx.CgroupPath)
+	assert.Same(t, ctx.Process, tree.Lookup(&child).Parent)
+	ctx = tree.Lookup(&b)
+	assert.Equal(t, []event.Time{10, 30, 60}, []event.Time{ctx.ForkTime, ctx.ExecTime, ctx.ExitTime})
+	assert.True(t, ctx.IsExecChild)
+	assert.Equal(t, "x", ctx.Container.ID)
 }
 
 // That the path of the executable could not be read is said of the process too, and of its children until they execute
