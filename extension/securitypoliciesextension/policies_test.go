@@ -193,6 +193,16 @@ func configMap(tb testing.TB, dir, version, content string) {
 	require.NoError(tb, os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data")))
 }
 
+// logged waits for a message: a reload is told to the subscribers before it is logged.
+func (s *started) logged(t *testing.T, message string) (entries []observer.LoggedEntry) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		entries = s.logs.FilterMessage(message).All()
+		return len(entries) > 0
+	}, 10*time.Second, time.Millisecond, "no message %q", message)
+	return entries
+}
+
 func TestReloadKeepsWhatWorked(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a.policy")
@@ -202,13 +212,13 @@ func TestReloadKeepsWhatWorked(t *testing.T) {
 	put(t, path, "rules: [")
 	s.wait(t, func(r *policy.Report) bool { return r.Errors() == 1 })
 	assert.True(t, s.Current().Has("good"))
-	assert.NotEmpty(t, s.logs.FilterMessage("policy file left out").All())
+	s.logged(t, "policy file left out")
 
 	put(t, path, "rules: [{id: bad, expression: 'open.file.nmae == \"a\"'}]\n")
 	s.wait(t, func(r *policy.Report) bool { return r.Kept })
 	assert.True(t, s.Current().Has("good"))
-	assert.NotEmpty(t, s.logs.FilterMessage("new policies are not used: no rule could be loaded; the previous rules stay in use").All())
-	bad := s.logs.FilterMessage("rule left out").All()
+	s.logged(t, "new policies are not used: no rule could be loaded; the previous rules stay in use")
+	bad := s.logged(t, "rule left out")
 	require.Len(t, bad, 1)
 	fields := bad[0].ContextMap()
 	assert.Equal(t, path+":1:32", fields["at"])
