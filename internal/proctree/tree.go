@@ -107,6 +107,9 @@ type Config struct {
 	// Fallback reads a process from /proc of which no fork, exec or snapshot was seen. If it knows the process id, it sets
 	// Exec.ID, and a result for another id (the pid was taken over) is not used. It sets InScope if the process is. May be nil.
 	Fallback func(pid uint32) (Exec, bool)
+	// Alive says whether a process still runs, so that one whose exit was lost does not stay for ever; start is its start
+	// time, as it was known then, and 0 if unknown. It must say false only if it is sure. May be nil: then none is checked.
+	Alive func(pid uint32, start event.Time) bool
 }
 
 // Stats are the tree's counters.
@@ -117,6 +120,7 @@ type Stats struct {
 	Evicted   uint64 // thrown out because the tree was full, since the start
 	Unknown   uint64 // actors of which neither fork nor exec nor snapshot was seen, since the start
 	Fallback  uint64 // of them: found in /proc
+	Vanished  uint64 // found dead, though no exit was seen, since the start
 }
 
 // Tree is the process tree.
@@ -137,8 +141,10 @@ type Tree struct {
 	bytes   int
 	cgroups cgroupPaths
 	keep    *node // must not be evicted by the call that goes on
+	// suspects were dead at the last Expire, though no exit had been seen until then.
+	suspects []*node
 
-	processes, used, gone, evicted, unknown, fallback atomic.Uint64
+	processes, used, gone, evicted, unknown, fallback, vanished atomic.Uint64
 }
 
 // New makes an empty tree.
@@ -161,7 +167,7 @@ func New(cfg Config) *Tree {
 func (t *Tree) Stats() Stats {
 	return Stats{
 		Processes: t.processes.Load(), Bytes: t.used.Load(), Exited: t.gone.Load(), Evicted: t.evicted.Load(),
-		Unknown: t.unknown.Load(), Fallback: t.fallback.Load(),
+		Unknown: t.unknown.Load(), Fallback: t.fallback.Load(), Vanished: t.vanished.Load(),
 	}
 }
 
@@ -315,12 +321,46 @@ func (t *Tree) Snapshot(x *Exec) {
 // Expire forgets processes that exited longer than the retention ago and have no descendants in the tree. now is on the
 // clock of the events. A clock that was set back makes exits lie in the future: those are forgotten too, if by more than
 // the retention.
+//
+// It also looks for processes whose exit was lost, a few at a time, so it should be called about once a second.
 func (t *Tree) Expire(now event.Time) {
 	retention := event.Time(t.cfg.Retention)
 	for n := t.exited.front; n != nil && (now-n.goneAt >= retention || n.goneAt-now >= retention); n = t.exited.front {
 		t.exited.remove(n)
 		t.held.push(n)
 		t.release(n)
+	}
+	if t.cfg.Alive != nil {
+		t.checkAlive(now)
+	}
+}
+
+// maxChecks is how many processes one Expire looks at: 1,000 running ones are through in a quarter of a minute.
+const maxChecks = 64
+
+// checkAlive looks at the running processes without events for longest. One that is dead is retired only at the next call:
+// by then its exit has been read, if it was not lost.
+func (t *Tree) checkAlive(now event.Time) {
+	for _, n := range t.suspects {
+		if n.gone {
+			continue
+		}
+		t.vanished.Add(1)
+		t.retire(n, now, false)
+	}
+	clear(t.suspects)
+	t.suspects = t.suspects[:0]
+	for range min(maxChecks, t.live.len) {
+		n := t.live.front
+		t.live.remove(n)
+		t.live.push(n)
+		if n.uses > 0 {
+			n.uses--
+			continue
+		}
+		if !t.cfg.Alive(n.pid, n.forkTime) {
+			t.suspects = append(t.suspects, n)
+		}
 	}
 }
 

@@ -286,7 +286,7 @@ func check(t *testing.T, tree *Tree) {
 	st := tree.Stats()
 	require.Equal(t, Stats{
 		Processes: uint64(len(tree.nodes)), Bytes: uint64(bytes), Exited: uint64(tree.exited.len + tree.held.len),
-		Evicted: st.Evicted, Unknown: st.Unknown, Fallback: st.Fallback,
+		Evicted: st.Evicted, Unknown: st.Unknown, Fallback: st.Fallback, Vanished: st.Vanished,
 	}, st)
 	require.LessOrEqual(t, len(tree.nodes), tree.cfg.MaxProcesses)
 }
@@ -591,9 +591,7 @@ func TestFallback(t *testing.T) {
 	assert.Equal(t, event.SourceUnknown, tree.Lookup(&b).Source)
 	c := actor(30, 30, "h") // no such process any more
 	assert.Equal(t, event.SourceUnknown, tree.Lookup(&c).Source)
-	st := tree.Stats()
-	st.Bytes = 0
-	assert.Equal(t, Stats{Processes: 4, Unknown: 3, Fallback: 1}, st)
+	assert.Equal(t, Stats{Processes: 4, Unknown: 3, Fallback: 1}, statsWithoutBytes(tree))
 }
 
 func TestRetention(t *testing.T) {
@@ -656,6 +654,80 @@ func TestExpireWhenTheClockWasSet(t *testing.T) {
 			assert.Equal(t, tc.kept, tree.Stats().Processes)
 		})
 	}
+}
+
+// A process whose exit was lost is found dead, and goes as any other that exited.
+func TestLostExits(t *testing.T) {
+	type check struct {
+		pid   uint32
+		start event.Time
+	}
+	var checks []check
+	dead := map[uint32]bool{}
+	tree := New(Config{Retention: 5, Alive: func(pid uint32, start event.Time) bool {
+		checks = append(checks, check{pid, start})
+		return !dead[pid]
+	}})
+	init := actor(1, 1, "init")
+	tree.Snapshot(&Exec{Actor: init, InScope: true, ForkTime: 3})
+	for i := uint64(2); i <= 4; i++ {
+		tree.Fork(&Fork{Parent: init, ChildID: i, ChildPID: uint32(i), ChildTID: uint32(i), InScope: true, Time: event.Time(10 * i)})
+	}
+	tree.Lookup(&init)
+	tree.Expire(100)
+	assert.Equal(t, []check{{2, 20}, {3, 30}, {4, 40}}, checks, "who just had an event is alive")
+	assert.Zero(t, tree.Stats().Vanished)
+
+	dead[2], dead[3] = true, true
+	checks = nil
+	tree.Expire(101)
+	assert.Equal(t, []check{{1, 3}, {2, 20}, {3, 30}, {4, 40}}, checks)
+	assert.Equal(t, Stats{Processes: 4}, statsWithoutBytes(tree), "the exits may be on their way")
+	tree.Exit(&Exit{Actor: actor(3, 3, "init"), Time: 101, InScope: true}) // as this one is
+	tree.Expire(102)
+	assert.Equal(t, Stats{Processes: 4, Exited: 2, Vanished: 1}, statsWithoutBytes(tree))
+	assert.NotContains(t, tree.pids, uint32(2))
+	late := actor(2, 2, "init")
+	assert.Equal(t, "2:initt < 1:init", showContext(tree.Lookup(&late)), "late events, and no exit that nobody saw")
+	tree.Expire(106)
+	assert.Equal(t, Stats{Processes: 3, Exited: 1, Vanished: 1}, statsWithoutBytes(tree))
+	tree.Expire(107)
+	assert.Equal(t, Stats{Processes: 2, Vanished: 1}, statsWithoutBytes(tree))
+
+	// The work of a call is bounded, and all have their turn.
+	for i := uint64(1000); i < 1500; i++ {
+		tree.Fork(&Fork{Parent: init, ChildID: i, ChildPID: uint32(i), ChildTID: uint32(i), InScope: true})
+	}
+	seen := map[uint32]int{}
+	for i := range 8 {
+		checks = nil
+		tree.Expire(event.Time(200 + i))
+		assert.LessOrEqual(t, len(checks), maxChecks)
+		for _, c := range checks {
+			seen[c.pid]++
+		}
+	}
+	assert.Len(t, seen, 502)
+
+	// An image that an exec replaced meanwhile is nobody that vanished.
+	dead[4] = true
+	for range 8 {
+		tree.Expire(300)
+		if len(tree.suspects) > 0 {
+			break
+		}
+	}
+	require.Len(t, tree.suspects, 1)
+	tree.Exec(&Exec{Actor: actor(5, 4, "x"), PrevID: 4, InScope: true})
+	dead[4] = false
+	tree.Expire(301)
+	assert.Equal(t, uint64(1), tree.Stats().Vanished)
+}
+
+func statsWithoutBytes(tree *Tree) Stats {
+	st := tree.Stats()
+	st.Bytes = 0
+	return st
 }
 
 func TestEviction(t *testing.T) {
