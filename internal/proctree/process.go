@@ -23,8 +23,9 @@ func (t *Tree) fill(n *node, x *Exec, rank uint8, prev *node) {
 	n.rank, n.inScope = rank, x.InScope
 	n.key = keyOf(&x.Actor).owned()
 	n.alts = nil
+	n.forked = rank != rankEvent && x.Forked
 	n.forkTime, n.execTime = x.ForkTime, x.Time
-	if rank == rankUnknown {
+	if rank == rankUnknown || n.forked {
 		n.execTime = 0
 	}
 	p := &event.Process{

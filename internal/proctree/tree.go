@@ -61,8 +61,11 @@ type Exec struct {
 	TTY           string
 	CgroupPath    string // empty if unknown
 	IsKworker     bool   // a kernel thread
-	InScope       bool
-	Source        string // of whom it is; the tree knows by the method that is called
+	// Forked says of a process of the snapshot or of /proc that it has not executed a program since its fork (the kernel's
+	// PF_FORKNOEXEC; enrich.ParseStat). Executable and arguments, which are its parent's, do not tell.
+	Forked  bool
+	InScope bool
+	Source  string // of whom it is; the tree knows by the method that is called
 }
 
 // Fork is a new process.
@@ -307,11 +310,15 @@ func (t *Tree) Snapshot(x *Exec) {
 	case cur.rank == rankEvent:
 		// Events were faster than the snapshot: the pid is somebody else by now, or this image was replaced meanwhile.
 		t.retire(n, max(cur.execTime, cur.forkTime), true)
-		if cur.prevID == x.ID && cur.prevID != 0 {
+		switch {
+		case cur.prevID != x.ID || cur.prevID == 0:
+		case !n.forked:
 			t.unlink(cur)
 			t.link(cur, n)
 			cur.execChild = true
 			t.refresh(cur)
+		case cur.up() == nil: // its first exec
+			t.linkID(cur, x.ParentID)
 		}
 	default:
 		t.becomeCurrent(n, x.ForkTime, x.Time)

@@ -48,6 +48,7 @@ type step struct {
 	cpid uint32 // fork: the child's pid
 	ppid uint32
 	out  bool // out of scope
+	nox  bool // snapshot: no exec since the fork
 	show string
 }
 
@@ -65,7 +66,7 @@ func run(t *Tree, s *step, now event.Time) (event.ProcessContext, bool) {
 		return event.ProcessContext{}, false
 	}
 	x := Exec{
-		Actor: a, PrevID: s.prev, PPID: s.ppid, ParentID: s.par, Time: now, ForkTime: event.Time(s.pid), InScope: !s.out,
+		Actor: a, PrevID: s.prev, PPID: s.ppid, ParentID: s.par, Time: now, ForkTime: event.Time(s.pid), InScope: !s.out, Forked: s.nox,
 		Executable: &event.File{Path: fmt.Sprint("/bin/c", s.id)}, Argv0: "x", Args: []string{fmt.Sprint("a", s.id)}, Envs: []string{"E"},
 	}
 	if s.do == "exec" {
@@ -206,6 +207,27 @@ func TestLineages(t *testing.T) {
 			{do: "exit", id: 5, pid: 11, show: "11:c5?x"},
 			{do: "snapshot", id: 5, pid: 11, par: 1},
 			{do: "lookup", id: 5, pid: 11, show: "11:c5x"},
+		}},
+		{"the snapshot's process has executed nothing", []step{
+			{do: "snapshot", id: 1, pid: 1},
+			{do: "snapshot", id: 2, pid: 10, par: 1, nox: true},
+			{do: "lookup", id: 2, pid: 10, show: "10:c2t < 1:c1"},
+			{do: "fork", id: 2, pid: 10, prev: 5, cpid: 11, show: "11:c2t < 10:c2t < 1:c1"},
+			{do: "exec", id: 3, pid: 10, prev: 2, par: 1, show: "10:c3 < 1:c1"},
+			{do: "exec", id: 4, pid: 10, prev: 3, par: 1, show: "10:c4+ < 10:c3 < 1:c1"},
+			{do: "lookup", id: 5, pid: 11, show: "11:c5t < 10:c2t < 1:c1"},
+		}},
+		{"an exec that is faster than the snapshot of a process that had executed nothing", []step{
+			{do: "exec", id: 3, pid: 10, prev: 2, show: "10:c3"},
+			{do: "snapshot", id: 2, pid: 10, par: 1, nox: true},
+			{do: "snapshot", id: 1, pid: 1},
+			{do: "lookup", id: 3, pid: 10, show: "10:c3 < 1:c1"},
+		}},
+		{"an exec of a process that had executed nothing, and that only the snapshot knows the parent of", []step{
+			{do: "snapshot", id: 2, pid: 10, par: 1, nox: true},
+			{do: "exec", id: 3, pid: 10, prev: 2, par: 1, show: "10:c3"},
+			{do: "snapshot", id: 1, pid: 1},
+			{do: "lookup", id: 3, pid: 10, show: "10:c3 < 1:c1"},
 		}},
 		{"repeated events", []step{
 			{do: "snapshot", id: 1, pid: 1},
