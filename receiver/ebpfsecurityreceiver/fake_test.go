@@ -214,7 +214,9 @@ type memClient struct {
 	prefix string
 }
 
-func (c *memClient) Get(_ context.Context, key string) ([]byte, error) { return c.m.get(c.prefix + key), nil }
+func (c *memClient) Get(_ context.Context, key string) ([]byte, error) {
+	return c.m.get(c.prefix + key), nil
+}
 
 func (c *memClient) Set(_ context.Context, key string, value []byte) error {
 	c.m.put(c.prefix+key, string(value))
