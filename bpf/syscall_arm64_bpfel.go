@@ -116,6 +116,7 @@ const (
 	SyscallPkHeaderFlagsPK_KTHREAD   SyscallPkHeaderFlags = 2
 	SyscallPkHeaderFlagsPK_COMPAT    SyscallPkHeaderFlags = 4
 	SyscallPkHeaderFlagsPK_SNAPSHOT  SyscallPkHeaderFlags = 8
+	SyscallPkHeaderFlagsPK_FORKED    SyscallPkHeaderFlags = 32
 	SyscallPkHeaderFlagsPK_EXIT_READ SyscallPkHeaderFlags = 16
 )
 

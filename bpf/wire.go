@@ -33,6 +33,7 @@ const (
 	Kthread  = uint8(SyscallPkHeaderFlagsPK_KTHREAD)
 	Compat   = uint8(SyscallPkHeaderFlagsPK_COMPAT)
 	Snapshot = uint8(SyscallPkHeaderFlagsPK_SNAPSHOT)
+	Forked   = uint8(SyscallPkHeaderFlagsPK_FORKED)
 	ExitRead = uint8(SyscallPkHeaderFlagsPK_EXIT_READ)
 )
 

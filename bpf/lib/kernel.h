@@ -49,6 +49,7 @@ typedef _Bool bool;
 #define S_IFSOCK 0140000
 #define SIGNAL_GROUP_EXIT 0x4 /* include/linux/sched/signal.h */
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
+#define PF_FORKNOEXEC 0x00000040
 #define TS_COMPAT 0x0002      /* arch/x86/include/asm/thread_info.h */
 #define TIF_32BIT_ARM64 22    /* arch/arm64/include/asm/thread_info.h */
 

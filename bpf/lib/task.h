@@ -142,6 +142,7 @@ __noinline int fill_header(__u32 key, __u32 type)
 	const struct cred *cred;
 	struct pk_header *h;
 	struct nsproxy *ns;
+	__u32 task_flags;
 	struct pid *sid;
 
 	if (!s)
@@ -157,8 +158,11 @@ __noinline int fill_header(__u32 key, __u32 type)
 	h->tid = READ(task, pid);
 	if (s->scope)
 		h->flags |= PK_IN_SCOPE;
-	if (READ(task, flags) & PF_KTHREAD)
+	task_flags = READ(task, flags);
+	if (task_flags & PF_KTHREAD)
 		h->flags |= PK_KTHREAD;
+	if (task_flags & PF_FORKNOEXEC)
+		h->flags |= PK_FORKED;
 	cred = READ(task, cred);
 	h->uid = READ(cred, uid.val);
 	h->gid = READ(cred, gid.val);

@@ -34,6 +34,7 @@ enum pk_header_flags {
 	PK_KTHREAD = 1 << 1,
 	PK_COMPAT = 1 << 2,   /* a 32-bit task */
 	PK_SNAPSHOT = 1 << 3, /* from the task iterator: the process was there before Picket */
+	PK_FORKED = 1 << 5,   /* the process has executed nothing since its fork */
 	PK_EXIT_READ = 1 << 4, /* user memory was read at the exit of the syscall: it was not resident at entry, or no place was left to keep it */
 };
 

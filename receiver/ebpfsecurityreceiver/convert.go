@@ -138,7 +138,7 @@ func (c *converter) exec(r *sensor.Record, now event.Time) event.ProcessContext 
 	inScope := r.Flags&bpf.InScope != 0
 	x := proctree.Exec{
 		Actor: c.actor, PrevID: k.PrevId, PPID: k.Ppid, ParentID: k.ParentId, Time: now, ForkTime: c.wall(k.StartTime),
-		InScope: inScope, IsKworker: r.Flags&bpf.Kthread != 0, Source: event.SourceEvent,
+		InScope: inScope, IsKworker: r.Flags&bpf.Kthread != 0, Forked: r.Flags&bpf.Forked != 0, Source: event.SourceEvent,
 	}
 	if s := r.Segments[bpf.SegCgroup]; s.Present {
 		x.CgroupPath = string(appendWalk(nil, s))

@@ -117,11 +117,13 @@ type lookup struct {
 // resolved from the kernel's cache of names only, where they are after an operation on them, attributes are taken as they
 // are cached, and the name of the file system comes from its device number.
 type resolver struct {
-	proc   int    // O_PATH descriptor of /proc
-	ns     uint32 // the collector's own mount namespace
-	cached uint64 // RESOLVE_CACHED where the kernel has it (5.12), else 0
-	fs     map[uint64]string
-	fsRead time.Time // when mountinfo was read for fs
+	proc int    // O_PATH descriptor of /proc
+	ns   uint32 // the collector's own mount namespace
+	// hostPIDs says that the collector is in the initial pid namespace.
+	hostPIDs bool
+	cached   uint64 // RESOLVE_CACHED where the kernel has it (5.12), else 0
+	fs       map[uint64]string
+	fsRead   time.Time // when mountinfo was read for fs
 }
 
 // resolveCached is RESOLVE_CACHED of include/uapi/linux/openat2.h.
@@ -136,6 +138,9 @@ func newResolver() (*resolver, error) {
 	var st unix.Stat_t
 	if unix.Fstatat(fd, "self/ns/mnt", &st, 0) == nil {
 		r.ns = uint32(st.Ino)
+	}
+	if unix.Fstatat(fd, "self/ns/pid", &st, 0) == nil {
+		r.hostPIDs = st.Ino == initialPIDNS
 	}
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: resolveCached}
 	if self, err := unix.Openat2(fd, "self", &how); err == nil {
@@ -387,4 +392,13 @@ func (r *resolver) cgroupPath(pid uint32) string {
 		}
 	}
 	return v1
+}
+
+// initialPIDNS is the inode number of the initial pid namespace (PROC_PID_INIT_INO of include/linux/proc_ns.h).
+const initialPIDNS = 0xEFFFFFFC
+
+// alive says whether a process may still run. It is sure of the contrary only in the initial pid namespace, whose pids the
+// kernel side reports.
+func (r *resolver) alive(pid uint32, _ event.Time) bool {
+	return !r.hostPIDs || !errors.Is(unix.Kill(int(pid), 0), unix.ESRCH)
 }

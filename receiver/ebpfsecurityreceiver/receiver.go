@@ -199,6 +199,7 @@ func (r *securityReceiver) newConverter() (*converter, error) {
 	c.tree = proctree.New(proctree.Config{
 		MaxProcesses: r.cfg.ProcessTree.MaxProcesses, Retention: r.cfg.ProcessTree.Retention,
 		Users: c.users, Containers: enrich.NewContainers(), CgroupPath: paths.cgroupPath,
+		Alive: paths.alive,
 	})
 	return c, nil
 }
