@@ -35,6 +35,7 @@ type node struct {
 	inScope   bool
 	gone      bool // exited, or replaced by an exec
 	removed   bool
+	next      uint8 // the one of alts that goes next
 	touched   bool  // an event was about it
 	uses      uint8 // how many events it had, up to maxUses, less the rounds of the clock since
 
@@ -44,16 +45,15 @@ type node struct {
 	// What proc has of these only in scope.
 	forkTime, execTime, exitTime event.Time
 	cgroupPath                   string // as of key.cgroupID
-	next                         int    // the one of alts that goes next
 
 	args, envs *text
-	own        int // bytes of its own strings
-	encoded    int // bytes of all its strings
-	weight     int // what of the tree's bytes is for it alone
+	own        int32 // bytes of its own strings
+	encoded    int32 // bytes of all its strings
+	weight     int32 // what of the tree's bytes is for it alone
 
 	parent   *node
-	children int
-	depth    int // number of ancestors; a hint, as nodes that come late or leave are not accounted for
+	children int32
+	depth    int32 // number of ancestors; a hint, as nodes that come late or leave are not accounted for
 	goneAt   event.Time
 
 	// chain is the lineage of the children: proc, then the ancestors. It is right if chainEpoch is the tree's.
@@ -348,7 +348,7 @@ func (t *Tree) victim() *node {
 func (t *Tree) liveVictim() *node {
 	var (
 		least *node
-		worth int
+		worth int32
 	)
 	for range min(maxScan, t.live.len) {
 		n := t.live.front
@@ -356,7 +356,7 @@ func (t *Tree) liveVictim() *node {
 			if n.children == 0 && n.uses == 0 {
 				return n
 			}
-			w := n.children + int(n.uses)
+			w := n.children + int32(n.uses)
 			if least == nil || cmp.Or(cmp.Compare(w, worth), cmp.Compare(least.depth, n.depth)) < 0 {
 				least, worth = n, w
 			}

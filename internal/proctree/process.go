@@ -201,9 +201,9 @@ func (t *Tree) touch(n *node, a *Actor) *event.Process {
 		t.replace(n, p)
 	}
 	switch {
-	case t.bytes+n.encoded > t.cfg.MaxBytes: // no room for any more, and none is made in the middle of a lookup
+	case t.bytes+int(n.encoded) > t.cfg.MaxBytes: // no room for any more, and none is made in the middle of a lookup
 		if len(n.alts) > 0 {
-			n.alts[n.next%len(n.alts)] = old
+			n.alts[int(n.next)%len(n.alts)] = old
 			n.next++
 		}
 	case len(n.alts) < maxAlts:

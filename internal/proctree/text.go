@@ -4,6 +4,7 @@
 package proctree
 
 import (
+	"math"
 	"slices"
 
 	"github.com/picketsec/picket/internal/event"
@@ -61,18 +62,22 @@ func (t *Tree) setText(n *node, p *event.Process, like *node) {
 	t.unshare(n.args)
 	t.unshare(n.envs)
 	n.args, n.envs = args, envs
-	n.own = len(p.Argv0) + len(p.TTY) + len(n.cgroupPath) + pathSize(p.Executable) + pathSize(p.Interpreter)
-	n.encoded = n.own
+	own := len(p.Argv0) + len(p.TTY) + len(n.cgroupPath) + pathSize(p.Executable) + pathSize(p.Interpreter)
+	encoded := own
 	if args != nil {
 		p.Args = args.strings
-		n.encoded += args.bytes
+		encoded += args.bytes
 	}
 	if envs != nil {
 		p.Envs = envs.strings
-		n.encoded += envs.bytes
+		encoded += envs.bytes
 	}
+	n.own, n.encoded = clamp(own), clamp(encoded)
 	t.weigh(n)
 }
+
+// clamp keeps sizes within what a node has room for; the kernel side reads a thousandth of it.
+func clamp(size int) int32 { return int32(min(size, math.MaxInt32/(maxAlts+2))) }
 
 func pathSize(f *event.File) int {
 	if f == nil {
@@ -84,8 +89,8 @@ func pathSize(f *event.File) int {
 // weigh accounts for what n alone takes: its own strings, and each of its forms once more as its events write it, which
 // is kept for the next one. What escapes make of that is not looked at.
 func (t *Tree) weigh(n *node) {
-	w := n.own + n.encoded*(1+len(n.alts))
-	t.bytes += w - n.weight
+	w := n.own + n.encoded*int32(1+len(n.alts))
+	t.bytes += int(w - n.weight)
 	n.weight = w
 	t.used.Store(uint64(t.bytes))
 }
@@ -95,7 +100,7 @@ func (t *Tree) unweigh(n *node) {
 	t.unshare(n.args)
 	t.unshare(n.envs)
 	n.args, n.envs = nil, nil
-	t.bytes -= n.weight
+	t.bytes -= int(n.weight)
 	n.weight = 0
 	t.used.Store(uint64(t.bytes))
 }

@@ -375,7 +375,7 @@ func (t *Tree) checkAlive(now event.Time) {
 func (t *Tree) known(a *Actor, extra int) *node {
 	if n := t.node(a.ID, a.PID); n != nil {
 		if extra > 0 {
-			t.makeRoom(extra, n.own+n.encoded, n)
+			t.makeRoom(extra, int(n.own+n.encoded), n)
 		}
 		return n
 	}

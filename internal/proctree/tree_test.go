@@ -267,7 +267,7 @@ func TestLineages(t *testing.T) {
 // check asserts what must hold of a tree at any time.
 func check(t *testing.T, tree *Tree) {
 	t.Helper()
-	children := map[*node]int{}
+	children := map[*node]int32{}
 	for id, n := range tree.nodes {
 		require.Equal(t, id, n.id)
 		require.False(t, n.removed)
@@ -288,8 +288,8 @@ func check(t *testing.T, tree *Tree) {
 	require.Equal(t, len(tree.nodes), tree.live.len+tree.exited.len+tree.held.len)
 	bytes, texts := 0, map[*text]int{}
 	for _, n := range tree.nodes {
-		require.Equal(t, n.own+n.encoded*(1+len(n.alts)), n.weight)
-		bytes += n.weight
+		require.Equal(t, n.own+n.encoded*int32(1+len(n.alts)), n.weight)
+		bytes += int(n.weight)
 		for _, x := range []*text{n.args, n.envs} {
 			if x != nil {
 				texts[x]++
