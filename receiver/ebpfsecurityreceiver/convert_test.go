@@ -103,6 +103,7 @@ func TestConvertExec(t *testing.T) {
 				x.ArgsLen, x.EnvsLen = 30, 19
 			},
 			want: func(t *testing.T, p *event.Process) {
+				t.Helper()
 				assert.Equal(t, sh, p.Executable)
 				assert.Nil(t, p.Interpreter)
 				assert.Equal(t, "sh", p.Argv0)
@@ -120,6 +121,7 @@ func TestConvertExec(t *testing.T) {
 			segs:   []seg{path, {bpf.SegArgs, 0, "sh\x00-c\x00begin"}, {bpf.SegEnvs, 0, "LANG=C\x00PA"}},
 			change: func(_ *bpf.Header, x *bpf.Exec) { x.ArgsLen, x.EnvsLen = 10000, 20000 },
 			want: func(t *testing.T, p *event.Process) {
+				t.Helper()
 				assert.Equal(t, []string{"-c", "begin..."}, p.Args)
 				assert.True(t, p.ArgsTruncated)
 				assert.Equal(t, []string{"LANG=C"}, p.Envs)
@@ -133,6 +135,7 @@ func TestConvertExec(t *testing.T) {
 		"script by relative path": {
 			segs: []seg{path, {bpf.SegFilename, 0, "./x/../run.sh"}, {bpf.SegBase, 0, walk(filepath.Join(dir, "gone"))}},
 			want: func(t *testing.T, p *event.Process) { // the directory is not there: what is left is the name
+				t.Helper()
 				assert.Equal(t, dir+"/gone/run.sh", p.Executable.Path)
 				assert.Zero(t, p.Executable.Has)
 				assert.Equal(t, sh, p.Interpreter)
@@ -144,23 +147,29 @@ func TestConvertExec(t *testing.T) {
 		},
 		"script whose name could not be read": {
 			segs: []seg{path, {bpf.SegFilename, bpf.StrFault, ""}},
-			want: func(t *testing.T, p *event.Process) { assert.Equal(t, sh, p.Executable) },
+			want: func(t *testing.T, p *event.Process) {
+				t.Helper()
+				assert.Equal(t, sh, p.Executable)
+			},
 		},
 		"memfd": {
 			segs: []seg{{bpf.SegPath, bpf.WalkDetached, "memfd:x\x00"}},
 			want: func(t *testing.T, p *event.Process) {
+				t.Helper()
 				assert.Equal(t, with(func(f *event.File) { f.Path, f.Name = "", "memfd:x" }), p.Executable)
 			},
 		},
 		"memfd with a slash in its name": {
 			segs: []seg{{bpf.SegPath, bpf.WalkDetached, "memfd:/usr/bin/sh\x00"}},
 			want: func(t *testing.T, p *event.Process) {
+				t.Helper()
 				assert.Equal(t, with(func(f *event.File) { f.Path, f.Name = "", "memfd:/usr/bin/sh" }), p.Executable)
 			},
 		},
 		"path too long": {
 			segs: []seg{{bpf.SegPath, bpf.WalkTruncated, walk("/a/b")}},
 			want: func(t *testing.T, p *event.Process) {
+				t.Helper()
 				assert.Equal(t, with(func(f *event.File) {
 					f.Path, f.Name, f.PathResolutionError = "/a/b", "b", "path is longer than 4096 bytes or 320 components"
 				}), p.Executable)
@@ -169,24 +178,28 @@ func TestConvertExec(t *testing.T) {
 		"renamed meanwhile": {
 			segs: []seg{{bpf.SegPath, bpf.WalkRaced, walk("/a/b")}},
 			want: func(t *testing.T, p *event.Process) {
+				t.Helper()
 				assert.Equal(t, "renamed while the path was read", p.Executable.PathResolutionError)
 			},
 		},
 		"kernel memory not readable": {
 			segs: []seg{{bpf.SegPath, bpf.WalkFault | bpf.WalkTruncated, walk("/b")}},
 			want: func(t *testing.T, p *event.Process) {
+				t.Helper()
 				assert.Equal(t, "kernel memory could not be read", p.Executable.PathResolutionError)
 			},
 		},
 		"bytes that are not UTF-8": {
 			segs: []seg{{bpf.SegPath, 0, walk("/tmp/\xff\xfe")}, {bpf.SegArgs, 0, "\xffsh\x00\x80\x00"}},
 			want: func(t *testing.T, p *event.Process) {
+				t.Helper()
 				assert.Equal(t, []string{"/tmp/\xff\xfe", "\xff\xfe", "\xffsh", "\x80"}, []string{p.Executable.Path, p.Executable.Name, p.Argv0, p.Args[0]})
 			},
 		},
 		"in a container": {
 			segs: []seg{path, {bpf.SegCgroup, 0, walk("/kubepods/besteffort/pod1/" + containerID)}},
 			want: func(t *testing.T, p *event.Process) {
+				t.Helper()
 				assert.Equal(t, "/kubepods/besteffort/pod1/"+containerID, p.CgroupPath)
 				require.NotNil(t, p.Container)
 				assert.Equal(t, containerID, p.Container.ID)
@@ -199,6 +212,7 @@ func TestConvertExec(t *testing.T) {
 				h.CapEffective, h.CapPermitted, h.Auid, h.Sid = 1<<21, 1<<21|1, 1000, 12
 			},
 			want: func(t *testing.T, p *event.Process) {
+				t.Helper()
 				assert.Equal(t, &event.ProcessCredentials{
 					UID: 4000001, GID: 4000002, EUID: 4000003, EGID: 4000004, FSUID: 4000005, FSGID: 4000006, CapEffective: 1 << 21, CapPermitted: 1<<21 | 1,
 				}, p.Credentials)

@@ -269,7 +269,7 @@ func newFixture(t *testing.T, next consumer.Logs, change func(*Config)) *fixture
 	logs, err := newReceiver(metadatatest.NewSettings(tel), cfg, next)
 	require.NoError(t, err)
 	f := &fixture{securityReceiver: logs.(*securityReceiver), fake: newFakeKernel(), tel: tel, host: &fakeHost{}}
-	f.securityReceiver.open = f.fake.open
+	f.open = f.fake.open
 	return f
 }
 

@@ -486,7 +486,7 @@ func (r *securityReceiver) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		go func() { // everything is freed as soon as the pipeline returns
 			<-done
-			_ = r.release(context.Background())
+			_ = r.release(context.WithoutCancel(ctx))
 		}()
 		return fmt.Errorf("the pipeline did not take the last records: %w", ctx.Err())
 	}

@@ -143,7 +143,7 @@ func TestDecodeMalformed(t *testing.T) {
 			var r Record
 			n, err := r.Decode(tt.buf)
 			require.ErrorIs(t, err, ErrRecord)
-			assert.EqualError(t, err, "malformed kernel record: "+tt.want)
+			require.EqualError(t, err, "malformed kernel record: "+tt.want)
 			assert.Zero(t, n)
 		})
 	}

@@ -136,7 +136,7 @@ func TestSyscallTableOfTypes(t *testing.T) {
 
 func TestNeedsEntry(t *testing.T) {
 	for typ, want := range map[event.Type]bool{
-		event.TypeOpen: true, // truncate
+		event.TypeOpen:   true, // truncate
 		event.TypeUnlink: true, event.TypeRmdir: true, event.TypeRename: true, event.TypeMkdir: true, event.TypeChmod: true, event.TypeChown: true,
 		event.TypeLink: true, event.TypeConnect: false, event.TypeBind: false, event.TypeExec: false, event.TypeFork: false, event.TypeExit: false,
 	} {
