@@ -147,10 +147,12 @@ func FuzzTree(f *testing.F) {
 	names := []string{"snapshot", "fork", "exec", "exit", "lookup", "expire"}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		tree := newTestTree(16)
+		tree.cfg.MaxBytes = 2000
+		tree.cfg.Alive = func(pid uint32, _ event.Time) bool { return pid%4 != 0 }
 		for now := event.Time(1); len(data) >= 5; now++ {
 			s := step{
 				do: names[int(data[0])%len(names)], id: uint64(data[1] % 32), pid: uint32(data[2] % 16),
-				prev: uint64(data[3] % 32), cpid: uint32(data[3] % 16), par: uint64(data[4] % 32), out: data[0]&0x80 != 0,
+				prev: uint64(data[3] % 32), cpid: uint32(data[3] % 16), par: uint64(data[4] % 32), out: data[0]&0x80 != 0, nox: data[0]&0x40 != 0,
 			}
 			data = data[5:]
 			ctx, ok := run(tree, &s, now)
