@@ -62,7 +62,7 @@ type Exec struct {
 	CgroupPath    string // empty if unknown
 	IsKworker     bool   // a kernel thread
 	// Forked says of a process of the snapshot or of /proc that it has not executed a program since its fork (the kernel's
-	// PF_FORKNOEXEC; enrich.ParseStat). Executable and arguments, which are its parent's, do not tell.
+	// PF_FORKNOEXEC). Executable and arguments, which are its parent's, do not tell.
 	Forked  bool
 	InScope bool
 	Source  string // of whom it is; the tree knows by the method that is called
