@@ -33,6 +33,14 @@ type lossRow struct {
 	Count  uint64 `json:"count"`
 }
 
+// title says what the report is about.
+func (l *lossReport) title() string {
+	if l.restart != nil {
+		return "Nothing was watched between two runs"
+	}
+	return "Events were lost"
+}
+
 // add sums up count of a type and reason.
 func (l *lossReport) add(typ, reason string, count uint64) {
 	for i := range l.lost {
@@ -129,7 +137,7 @@ func (r *securityReceiver) appendReport(l lossReport, now event.Time) {
 	agent.RuleID = "lost_events" // as Datadog's agent names its report
 	r.seq++
 	event.EncodeReport(r.batch.records.AppendEmpty(), &r.host, event.RecordEventsLost, r.seq, now,
-		event.AppendDetection(nil, data, "Events were lost", &agent))
+		event.AppendDetection(nil, data, l.title(), &agent))
 	r.batch.types[event.TypeAny]++
 }
 
