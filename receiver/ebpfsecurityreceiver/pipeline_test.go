@@ -94,10 +94,10 @@ func reports(t *testing.T, all []plog.Logs) (bodies []lossBody) {
 			assert.Equal(t, "Nothing was watched between two runs", b.Title)
 		} else {
 			if b.Restart == nil {
-			assert.Equal(t, "Events were lost", b.Title)
-		} else {
-			assert.Equal(t, "Nothing was watched between two runs", b.Title)
-		}
+				assert.Equal(t, "Events were lost", b.Title)
+			} else {
+				assert.Equal(t, "Nothing was watched between two runs", b.Title)
+			}
 		}
 		assert.Equal(t, "lost_events", b.Agent.RuleID)
 		assert.Equal(t, "ebpf", b.Agent.Origin)
