@@ -45,7 +45,7 @@ type (
 func TestCapabilitiesChild(t *testing.T) {
 	task := os.Getenv(capabilitiesEnv)
 	if task == "" {
-		t.Skip("is the child of TestCapabilities")
+		return // no test of its own
 	}
 	var w whatTo
 	require.NoError(t, json.Unmarshal([]byte(task), &w))
