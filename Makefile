@@ -30,8 +30,13 @@ bin/picketctl: $(GO_SOURCES)
 	$(BUILD) -ldflags="$(LDFLAGS) -X main.version=$(VERSION)" -o bin/picketctl ./cmd/picketctl
 
 .PHONY: run
-run: build ## Watch this machine and show detections; SCOPE=<pid> limits it to one process tree
+run: need-root build ## Watch this machine and show detections; SCOPE=<pid> limits it to one process tree
 	@SCOPE="$(SCOPE)" scripts/run
+
+# Said before a build that takes minutes.
+.PHONY: need-root
+need-root:
+	@[ "$$(id -u)" = 0 ] || { echo "make run: root is needed to watch the kernel: sudo make run" >&2; exit 1; }
 
 .PHONY: test
 test: build ## Run all tests; what needs root or a kernel feature is skipped without it, and listed at the end
