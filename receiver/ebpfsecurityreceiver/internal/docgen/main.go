@@ -24,12 +24,17 @@ import (
 func main() {
 	dir := flag.String("dir", "docs", "directory to write to")
 	flag.Parse()
-	for name, page := range map[string]func() string{"events.md": events, "records.md": records, "fields.md": fields} {
-		text := "<!-- Made by `make generate` from the tables in the code; changes here are lost. -->\n\n" + page()
+	for name, text := range pages() {
 		if err := os.WriteFile(filepath.Join(*dir, name), []byte(text), 0o644); err != nil {
 			log.Fatalf("docgen: %v", err)
 		}
 	}
+}
+
+// pages returns the text of each page by its file name.
+func pages() map[string]string {
+	const head = "<!-- Made by `make generate` from the tables in the code; changes here are lost. -->\n\n"
+	return map[string]string{"events.md": head + events(), "records.md": head + records(), "fields.md": head + fields()}
 }
 
 // table writes a Markdown table. Cells are escaped.
