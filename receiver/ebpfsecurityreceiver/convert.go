@@ -164,7 +164,7 @@ func (c *converter) exec(r *sensor.Record, now event.Time) event.ProcessContext 
 	if r.Flags&bpf.Snapshot != 0 {
 		x.Source = event.SourceSnapshot
 		x.Time = x.ForkTime // when the program was executed is not known any more
-		if inScope {
+		if inScope && c.paths.hostPIDs {
 			c.snapshotArgs(&x)
 		}
 		c.tree.Snapshot(&x)

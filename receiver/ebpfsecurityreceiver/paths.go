@@ -373,6 +373,9 @@ func (r *resolver) readProc(name string, limit int) (data []byte, whole bool, er
 // cgroupPath reads a process's cgroup from /proc: that on the v2 hierarchy, or where that is the root the one of the v1
 // memory controller, as the kernel side does it. Empty if the process is gone.
 func (r *resolver) cgroupPath(pid uint32) string {
+	if !r.hostPIDs {
+		return ""
+	}
 	data, _, err := r.readProc(strconv.FormatUint(uint64(pid), 10)+"/cgroup", maxProcRead)
 	if err != nil {
 		return ""

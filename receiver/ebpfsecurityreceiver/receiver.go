@@ -142,6 +142,14 @@ func (r *securityReceiver) Start(ctx context.Context, host component.Host) (err 
 	if r.conv, err = r.newConverter(); err != nil {
 		return err
 	}
+	if !r.conv.paths.hostPIDs {
+		// The kernel side tells pids of the initial namespace; here the same numbers are other processes.
+		const hint = "the collector is in a pid namespace of its own; run it in the host's (in Kubernetes hostPID: true)"
+		if len(r.cfg.Scope.ProcessTrees) > 0 {
+			return errors.New("scope: process_trees: " + hint)
+		}
+		r.set.Logger.Warn(hint + ": arguments of processes that run already, and names of users of containers, are not known")
+	}
 	scope, err := r.cfg.Scope.resolveScope()
 	if err != nil {
 		return err
