@@ -208,11 +208,7 @@ func (s *Sensor) attach(types uint32) error {
 
 // Close detaches everything. It may be called more than once.
 func (s *Sensor) Close() error {
-	var errs []error
-	for _, l := range s.links {
-		errs = append(errs, l.Close())
-	}
-	s.links = nil
+	errs := []error{s.Detach()}
 	if s.reader != nil {
 		errs = append(errs, s.reader.Close())
 	}
