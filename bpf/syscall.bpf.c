@@ -6,8 +6,7 @@
 /* The syscall backend: tracepoints only, for kernels that refuse hooks on functions. */
 
 #include "lib/lifecycle.h"
-#include "lib/fileop.h"
-#include "lib/net.h"
+#include "lib/dispatch.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -60,12 +59,20 @@ const struct pk_fork *anchor_fork __attribute__((unused));
 const struct pk_exit *anchor_exit __attribute__((unused));
 const struct pk_fileop *anchor_fileop __attribute__((unused));
 const struct pk_net *anchor_net __attribute__((unused));
+const struct pk_creds *anchor_creds __attribute__((unused));
+const struct pk_target *anchor_target __attribute__((unused));
+const struct pk_mem *anchor_mem __attribute__((unused));
+const struct pk_bpf *anchor_bpf __attribute__((unused));
+const struct pk_splice *anchor_splice __attribute__((unused));
+const struct pk_mount *anchor_mount __attribute__((unused));
+const struct pk_dns *anchor_dns __attribute__((unused));
 const struct pk_seg *anchor_seg __attribute__((unused));
 const enum pk_header_flags *anchor_header_flags __attribute__((unused));
 const enum pk_file_flags *anchor_file_flags __attribute__((unused));
 const enum pk_seg_kind *anchor_seg_kind __attribute__((unused));
 const enum pk_seg_flags *anchor_seg_flags __attribute__((unused));
 const enum pk_loss *anchor_loss __attribute__((unused));
+const enum pk_option *anchor_option __attribute__((unused));
 const enum pk_scope *anchor_scope __attribute__((unused));
 const enum pk_syscall_kind *anchor_syscall_kind __attribute__((unused));
 const enum pk_type *anchor_type __attribute__((unused));

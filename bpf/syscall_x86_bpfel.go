@@ -13,16 +13,59 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type SyscallPkBpf struct {
+	_          structs.HostLayout
+	Cmd        uint32
+	MapId      uint32
+	MapType    uint32
+	ProgId     uint32
+	ProgType   uint32
+	AttachType uint32
+	Insns      uint32
+	Reserved   uint32
+	Tag        [8]uint8
+	MapName    [16]int8
+	ProgName   [16]int8
+}
+
 type SyscallPkConfig struct {
 	_           structs.HostLayout
-	Types       uint32
+	Types       uint64
 	Scope       uint32
 	HostMntns   uint32
 	Self        uint32
+	Options     uint32
 	RingSize    uint64
 	RingReserve uint64
 	RenameLock  uint64
-	Errors      [14][3]uint64
+	Errors      [39][3]uint64
+}
+
+type SyscallPkCreds struct {
+	_            structs.HostLayout
+	Uid          uint32
+	Gid          uint32
+	Euid         uint32
+	Egid         uint32
+	Fsuid        uint32
+	Fsgid        uint32
+	CapEffective uint64
+	CapPermitted uint64
+}
+
+type SyscallPkDns struct {
+	_        structs.HostLayout
+	Saddr    [16]uint8
+	Daddr    [16]uint8
+	Sport    uint16
+	Dport    uint16
+	Family   uint16
+	Protocol uint16
+	Netns    uint32
+	Ifindex  uint32
+	Size     uint32
+	Reserved uint32
+	Ifname   [16]int8
 }
 
 type SyscallPkExec struct {
@@ -131,6 +174,30 @@ const (
 	SyscallPkLossPK_NUM_LOSSES      SyscallPkLoss = 5
 )
 
+type SyscallPkMem struct {
+	_       structs.HostLayout
+	File    SyscallPkFile
+	Address uint64
+	Length  uint64
+	Offset  uint64
+	VmStart uint64
+	VmEnd   uint64
+	VmFlags uint64
+	Prot    uint32
+	Flags   uint32
+}
+
+type SyscallPkMount struct {
+	_            structs.HostLayout
+	Root         SyscallPkFile
+	MountId      uint32
+	ParentId     uint32
+	BindSourceId uint32
+	Dev          uint32
+	Flags        uint64
+	Fstype       [16]int8
+}
+
 type SyscallPkNet struct {
 	_        structs.HostLayout
 	Family   uint16
@@ -142,6 +209,14 @@ type SyscallPkNet struct {
 	Saddr    [16]uint8
 	Daddr    [16]uint8
 }
+
+type SyscallPkOption uint32
+
+const (
+	SyscallPkOptionPK_ALL_MMAP       SyscallPkOption = 1
+	SyscallPkOptionPK_ALL_MPROTECT   SyscallPkOption = 2
+	SyscallPkOptionPK_KERNEL_SIGNALS SyscallPkOption = 4
+)
 
 type SyscallPkScope uint32
 
@@ -171,7 +246,6 @@ const (
 	SyscallPkSegFlagsPK_WALK_FAULT       SyscallPkSegFlags = 16
 	SyscallPkSegFlagsPK_STR_FAULT        SyscallPkSegFlags = 32
 	SyscallPkSegFlagsPK_STR_TRUNCATED    SyscallPkSegFlags = 64
-	SyscallPkSegFlagsPK_FD_BASE          SyscallPkSegFlags = 128
 )
 
 type SyscallPkSegKind uint32
@@ -188,12 +262,26 @@ const (
 	SyscallPkSegKindPK_SEG_TTY      SyscallPkSegKind = 9
 	SyscallPkSegKindPK_SEG_CGROUP   SyscallPkSegKind = 10
 	SyscallPkSegKindPK_SEG_SOCKADDR SyscallPkSegKind = 11
+	SyscallPkSegKindPK_SEG_OLD      SyscallPkSegKind = 12
+	SyscallPkSegKindPK_SEG_NAME     SyscallPkSegKind = 13
+	SyscallPkSegKindPK_SEG_DATA     SyscallPkSegKind = 14
+	SyscallPkSegKindPK_NUM_SEGS     SyscallPkSegKind = 15
 )
+
+type SyscallPkSplice struct {
+	_          structs.HostLayout
+	File       SyscallPkFile
+	EntryFlags uint32
+	ExitFlags  uint32
+	Known      uint32
+	Flags      uint32
+}
 
 type SyscallPkSyscall struct {
 	_          structs.HostLayout
 	Type       uint8
 	Kind       uint8
+	Entry      uint8
 	Dirfd      int8
 	Path       int8
 	Dirfd2     int8
@@ -203,6 +291,9 @@ type SyscallPkSyscall struct {
 	Uid        int8
 	Gid        int8
 	Fd         int8
+	Name       int8
+	Data       int8
+	DataSize   uint8
 	Pad        uint8
 	FixedFlags uint32
 }
@@ -210,32 +301,83 @@ type SyscallPkSyscall struct {
 type SyscallPkSyscallKind uint32
 
 const (
-	SyscallPkSyscallKindPK_SYS_NONE    SyscallPkSyscallKind = 0
-	SyscallPkSyscallKindPK_SYS_OPEN    SyscallPkSyscallKind = 1
-	SyscallPkSyscallKindPK_SYS_OPENAT2 SyscallPkSyscallKind = 2
-	SyscallPkSyscallKindPK_SYS_PATH    SyscallPkSyscallKind = 3
-	SyscallPkSyscallKindPK_SYS_FD      SyscallPkSyscallKind = 4
-	SyscallPkSyscallKindPK_SYS_SOCK    SyscallPkSyscallKind = 5
+	SyscallPkSyscallKindPK_SYS_NONE     SyscallPkSyscallKind = 0
+	SyscallPkSyscallKindPK_SYS_OPEN     SyscallPkSyscallKind = 1
+	SyscallPkSyscallKindPK_SYS_OPENAT2  SyscallPkSyscallKind = 2
+	SyscallPkSyscallKindPK_SYS_PATH     SyscallPkSyscallKind = 3
+	SyscallPkSyscallKindPK_SYS_FD       SyscallPkSyscallKind = 4
+	SyscallPkSyscallKindPK_SYS_SOCK     SyscallPkSyscallKind = 5
+	SyscallPkSyscallKindPK_SYS_ACCEPT   SyscallPkSyscallKind = 6
+	SyscallPkSyscallKindPK_SYS_EXEC     SyscallPkSyscallKind = 7
+	SyscallPkSyscallKindPK_SYS_CWD      SyscallPkSyscallKind = 8
+	SyscallPkSyscallKindPK_SYS_CRED     SyscallPkSyscallKind = 9
+	SyscallPkSyscallKindPK_SYS_SIGNAL   SyscallPkSyscallKind = 10
+	SyscallPkSyscallKindPK_SYS_PTRACE   SyscallPkSyscallKind = 11
+	SyscallPkSyscallKindPK_SYS_MMAP     SyscallPkSyscallKind = 12
+	SyscallPkSyscallKindPK_SYS_MPROTECT SyscallPkSyscallKind = 13
+	SyscallPkSyscallKindPK_SYS_BPF      SyscallPkSyscallKind = 14
+	SyscallPkSyscallKindPK_SYS_MODULE   SyscallPkSyscallKind = 15
+	SyscallPkSyscallKindPK_SYS_SPLICE   SyscallPkSyscallKind = 16
+	SyscallPkSyscallKindPK_SYS_MOUNT    SyscallPkSyscallKind = 17
+	SyscallPkSyscallKindPK_SYS_WRITE    SyscallPkSyscallKind = 18
+	SyscallPkSyscallKindPK_SYS_IO_URING SyscallPkSyscallKind = 19
 )
+
+type SyscallPkTarget struct {
+	_       structs.HostLayout
+	Id      uint64
+	Address uint64
+	Data    uint64
+	Pid     uint32
+	Tid     uint32
+	Given   int32
+	Request uint32
+}
 
 type SyscallPkType uint32
 
 const (
-	SyscallPkTypePK_NONE      SyscallPkType = 0
-	SyscallPkTypePK_EXEC      SyscallPkType = 1
-	SyscallPkTypePK_FORK      SyscallPkType = 2
-	SyscallPkTypePK_EXIT      SyscallPkType = 3
-	SyscallPkTypePK_OPEN      SyscallPkType = 4
-	SyscallPkTypePK_UNLINK    SyscallPkType = 5
-	SyscallPkTypePK_RMDIR     SyscallPkType = 6
-	SyscallPkTypePK_RENAME    SyscallPkType = 7
-	SyscallPkTypePK_MKDIR     SyscallPkType = 8
-	SyscallPkTypePK_CHMOD     SyscallPkType = 9
-	SyscallPkTypePK_CHOWN     SyscallPkType = 10
-	SyscallPkTypePK_LINK      SyscallPkType = 11
-	SyscallPkTypePK_CONNECT   SyscallPkType = 12
-	SyscallPkTypePK_BIND      SyscallPkType = 13
-	SyscallPkTypePK_NUM_TYPES SyscallPkType = 14
+	SyscallPkTypePK_NONE          SyscallPkType = 0
+	SyscallPkTypePK_EXEC          SyscallPkType = 1
+	SyscallPkTypePK_FORK          SyscallPkType = 2
+	SyscallPkTypePK_EXIT          SyscallPkType = 3
+	SyscallPkTypePK_OPEN          SyscallPkType = 4
+	SyscallPkTypePK_UNLINK        SyscallPkType = 5
+	SyscallPkTypePK_RMDIR         SyscallPkType = 6
+	SyscallPkTypePK_RENAME        SyscallPkType = 7
+	SyscallPkTypePK_MKDIR         SyscallPkType = 8
+	SyscallPkTypePK_CHMOD         SyscallPkType = 9
+	SyscallPkTypePK_CHOWN         SyscallPkType = 10
+	SyscallPkTypePK_LINK          SyscallPkType = 11
+	SyscallPkTypePK_CONNECT       SyscallPkType = 12
+	SyscallPkTypePK_BIND          SyscallPkType = 13
+	SyscallPkTypePK_SYMLINK       SyscallPkType = 14
+	SyscallPkTypePK_UTIMES        SyscallPkType = 15
+	SyscallPkTypePK_SETXATTR      SyscallPkType = 16
+	SyscallPkTypePK_REMOVEXATTR   SyscallPkType = 17
+	SyscallPkTypePK_CHDIR         SyscallPkType = 18
+	SyscallPkTypePK_CHROOT        SyscallPkType = 19
+	SyscallPkTypePK_SPLICE        SyscallPkType = 20
+	SyscallPkTypePK_MOUNT         SyscallPkType = 21
+	SyscallPkTypePK_UMOUNT        SyscallPkType = 22
+	SyscallPkTypePK_SETUID        SyscallPkType = 23
+	SyscallPkTypePK_SETGID        SyscallPkType = 24
+	SyscallPkTypePK_CAPSET        SyscallPkType = 25
+	SyscallPkTypePK_SIGNAL        SyscallPkType = 26
+	SyscallPkTypePK_PTRACE        SyscallPkType = 27
+	SyscallPkTypePK_MMAP          SyscallPkType = 28
+	SyscallPkTypePK_MPROTECT      SyscallPkType = 29
+	SyscallPkTypePK_SYSCALLS      SyscallPkType = 30
+	SyscallPkTypePK_BPF           SyscallPkType = 31
+	SyscallPkTypePK_LOAD_MODULE   SyscallPkType = 32
+	SyscallPkTypePK_UNLOAD_MODULE SyscallPkType = 33
+	SyscallPkTypePK_SELINUX       SyscallPkType = 34
+	SyscallPkTypePK_ACCEPT        SyscallPkType = 35
+	SyscallPkTypePK_DNS           SyscallPkType = 36
+	SyscallPkTypePK_NUM_EVENTS    SyscallPkType = 37
+	SyscallPkTypePK_EXEC_FAILED   SyscallPkType = 37
+	SyscallPkTypePK_IO_URING      SyscallPkType = 38
+	SyscallPkTypePK_NUM_TYPES     SyscallPkType = 39
 )
 
 // Names of all BPF objects in the ELF.
@@ -256,6 +398,9 @@ const (
 	SyscallProgPicketSysEnter   = "picket_sys_enter"
 	SyscallProgPicketSysExit    = "picket_sys_exit"
 	SyscallProgPicketTasks      = "picket_tasks"
+	SyscallVarAnchorBpf         = "anchor_bpf"
+	SyscallVarAnchorCreds       = "anchor_creds"
+	SyscallVarAnchorDns         = "anchor_dns"
 	SyscallVarAnchorExec        = "anchor_exec"
 	SyscallVarAnchorExit        = "anchor_exit"
 	SyscallVarAnchorFileFlags   = "anchor_file_flags"
@@ -264,12 +409,17 @@ const (
 	SyscallVarAnchorHeader      = "anchor_header"
 	SyscallVarAnchorHeaderFlags = "anchor_header_flags"
 	SyscallVarAnchorLoss        = "anchor_loss"
+	SyscallVarAnchorMem         = "anchor_mem"
+	SyscallVarAnchorMount       = "anchor_mount"
 	SyscallVarAnchorNet         = "anchor_net"
+	SyscallVarAnchorOption      = "anchor_option"
 	SyscallVarAnchorScope       = "anchor_scope"
 	SyscallVarAnchorSeg         = "anchor_seg"
 	SyscallVarAnchorSegFlags    = "anchor_seg_flags"
 	SyscallVarAnchorSegKind     = "anchor_seg_kind"
+	SyscallVarAnchorSplice      = "anchor_splice"
 	SyscallVarAnchorSyscallKind = "anchor_syscall_kind"
+	SyscallVarAnchorTarget      = "anchor_target"
 	SyscallVarAnchorType        = "anchor_type"
 	SyscallVarConfig            = "config"
 	SyscallVarSyscalls          = "syscalls"
@@ -343,6 +493,9 @@ type SyscallMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SyscallVariableSpecs struct {
+	AnchorBpf         *ebpf.VariableSpec `ebpf:"anchor_bpf"`
+	AnchorCreds       *ebpf.VariableSpec `ebpf:"anchor_creds"`
+	AnchorDns         *ebpf.VariableSpec `ebpf:"anchor_dns"`
 	AnchorExec        *ebpf.VariableSpec `ebpf:"anchor_exec"`
 	AnchorExit        *ebpf.VariableSpec `ebpf:"anchor_exit"`
 	AnchorFileFlags   *ebpf.VariableSpec `ebpf:"anchor_file_flags"`
@@ -351,12 +504,17 @@ type SyscallVariableSpecs struct {
 	AnchorHeader      *ebpf.VariableSpec `ebpf:"anchor_header"`
 	AnchorHeaderFlags *ebpf.VariableSpec `ebpf:"anchor_header_flags"`
 	AnchorLoss        *ebpf.VariableSpec `ebpf:"anchor_loss"`
+	AnchorMem         *ebpf.VariableSpec `ebpf:"anchor_mem"`
+	AnchorMount       *ebpf.VariableSpec `ebpf:"anchor_mount"`
 	AnchorNet         *ebpf.VariableSpec `ebpf:"anchor_net"`
+	AnchorOption      *ebpf.VariableSpec `ebpf:"anchor_option"`
 	AnchorScope       *ebpf.VariableSpec `ebpf:"anchor_scope"`
 	AnchorSeg         *ebpf.VariableSpec `ebpf:"anchor_seg"`
 	AnchorSegFlags    *ebpf.VariableSpec `ebpf:"anchor_seg_flags"`
 	AnchorSegKind     *ebpf.VariableSpec `ebpf:"anchor_seg_kind"`
+	AnchorSplice      *ebpf.VariableSpec `ebpf:"anchor_splice"`
 	AnchorSyscallKind *ebpf.VariableSpec `ebpf:"anchor_syscall_kind"`
+	AnchorTarget      *ebpf.VariableSpec `ebpf:"anchor_target"`
 	AnchorType        *ebpf.VariableSpec `ebpf:"anchor_type"`
 	Config            *ebpf.VariableSpec `ebpf:"config"`
 	Syscalls          *ebpf.VariableSpec `ebpf:"syscalls"`
@@ -409,6 +567,9 @@ func (m *SyscallMaps) Close() error {
 //
 // It can be passed to LoadSyscallObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SyscallVariables struct {
+	AnchorBpf         *ebpf.Variable `ebpf:"anchor_bpf"`
+	AnchorCreds       *ebpf.Variable `ebpf:"anchor_creds"`
+	AnchorDns         *ebpf.Variable `ebpf:"anchor_dns"`
 	AnchorExec        *ebpf.Variable `ebpf:"anchor_exec"`
 	AnchorExit        *ebpf.Variable `ebpf:"anchor_exit"`
 	AnchorFileFlags   *ebpf.Variable `ebpf:"anchor_file_flags"`
@@ -417,12 +578,17 @@ type SyscallVariables struct {
 	AnchorHeader      *ebpf.Variable `ebpf:"anchor_header"`
 	AnchorHeaderFlags *ebpf.Variable `ebpf:"anchor_header_flags"`
 	AnchorLoss        *ebpf.Variable `ebpf:"anchor_loss"`
+	AnchorMem         *ebpf.Variable `ebpf:"anchor_mem"`
+	AnchorMount       *ebpf.Variable `ebpf:"anchor_mount"`
 	AnchorNet         *ebpf.Variable `ebpf:"anchor_net"`
+	AnchorOption      *ebpf.Variable `ebpf:"anchor_option"`
 	AnchorScope       *ebpf.Variable `ebpf:"anchor_scope"`
 	AnchorSeg         *ebpf.Variable `ebpf:"anchor_seg"`
 	AnchorSegFlags    *ebpf.Variable `ebpf:"anchor_seg_flags"`
 	AnchorSegKind     *ebpf.Variable `ebpf:"anchor_seg_kind"`
+	AnchorSplice      *ebpf.Variable `ebpf:"anchor_splice"`
 	AnchorSyscallKind *ebpf.Variable `ebpf:"anchor_syscall_kind"`
+	AnchorTarget      *ebpf.Variable `ebpf:"anchor_target"`
 	AnchorType        *ebpf.Variable `ebpf:"anchor_type"`
 	Config            *ebpf.Variable `ebpf:"config"`
 	Syscalls          *ebpf.Variable `ebpf:"syscalls"`

@@ -30,6 +30,9 @@ const (
 	SyscallDirectProgPicketSysEnter   = "picket_sys_enter"
 	SyscallDirectProgPicketSysExit    = "picket_sys_exit"
 	SyscallDirectProgPicketTasks      = "picket_tasks"
+	SyscallDirectVarAnchorBpf         = "anchor_bpf"
+	SyscallDirectVarAnchorCreds       = "anchor_creds"
+	SyscallDirectVarAnchorDns         = "anchor_dns"
 	SyscallDirectVarAnchorExec        = "anchor_exec"
 	SyscallDirectVarAnchorExit        = "anchor_exit"
 	SyscallDirectVarAnchorFileFlags   = "anchor_file_flags"
@@ -38,12 +41,17 @@ const (
 	SyscallDirectVarAnchorHeader      = "anchor_header"
 	SyscallDirectVarAnchorHeaderFlags = "anchor_header_flags"
 	SyscallDirectVarAnchorLoss        = "anchor_loss"
+	SyscallDirectVarAnchorMem         = "anchor_mem"
+	SyscallDirectVarAnchorMount       = "anchor_mount"
 	SyscallDirectVarAnchorNet         = "anchor_net"
+	SyscallDirectVarAnchorOption      = "anchor_option"
 	SyscallDirectVarAnchorScope       = "anchor_scope"
 	SyscallDirectVarAnchorSeg         = "anchor_seg"
 	SyscallDirectVarAnchorSegFlags    = "anchor_seg_flags"
 	SyscallDirectVarAnchorSegKind     = "anchor_seg_kind"
+	SyscallDirectVarAnchorSplice      = "anchor_splice"
 	SyscallDirectVarAnchorSyscallKind = "anchor_syscall_kind"
+	SyscallDirectVarAnchorTarget      = "anchor_target"
 	SyscallDirectVarAnchorType        = "anchor_type"
 	SyscallDirectVarConfig            = "config"
 	SyscallDirectVarSyscalls          = "syscalls"
@@ -117,6 +125,9 @@ type SyscallDirectMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SyscallDirectVariableSpecs struct {
+	AnchorBpf         *ebpf.VariableSpec `ebpf:"anchor_bpf"`
+	AnchorCreds       *ebpf.VariableSpec `ebpf:"anchor_creds"`
+	AnchorDns         *ebpf.VariableSpec `ebpf:"anchor_dns"`
 	AnchorExec        *ebpf.VariableSpec `ebpf:"anchor_exec"`
 	AnchorExit        *ebpf.VariableSpec `ebpf:"anchor_exit"`
 	AnchorFileFlags   *ebpf.VariableSpec `ebpf:"anchor_file_flags"`
@@ -125,12 +136,17 @@ type SyscallDirectVariableSpecs struct {
 	AnchorHeader      *ebpf.VariableSpec `ebpf:"anchor_header"`
 	AnchorHeaderFlags *ebpf.VariableSpec `ebpf:"anchor_header_flags"`
 	AnchorLoss        *ebpf.VariableSpec `ebpf:"anchor_loss"`
+	AnchorMem         *ebpf.VariableSpec `ebpf:"anchor_mem"`
+	AnchorMount       *ebpf.VariableSpec `ebpf:"anchor_mount"`
 	AnchorNet         *ebpf.VariableSpec `ebpf:"anchor_net"`
+	AnchorOption      *ebpf.VariableSpec `ebpf:"anchor_option"`
 	AnchorScope       *ebpf.VariableSpec `ebpf:"anchor_scope"`
 	AnchorSeg         *ebpf.VariableSpec `ebpf:"anchor_seg"`
 	AnchorSegFlags    *ebpf.VariableSpec `ebpf:"anchor_seg_flags"`
 	AnchorSegKind     *ebpf.VariableSpec `ebpf:"anchor_seg_kind"`
+	AnchorSplice      *ebpf.VariableSpec `ebpf:"anchor_splice"`
 	AnchorSyscallKind *ebpf.VariableSpec `ebpf:"anchor_syscall_kind"`
+	AnchorTarget      *ebpf.VariableSpec `ebpf:"anchor_target"`
 	AnchorType        *ebpf.VariableSpec `ebpf:"anchor_type"`
 	Config            *ebpf.VariableSpec `ebpf:"config"`
 	Syscalls          *ebpf.VariableSpec `ebpf:"syscalls"`
@@ -183,6 +199,9 @@ func (m *SyscallDirectMaps) Close() error {
 //
 // It can be passed to LoadSyscallDirectObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SyscallDirectVariables struct {
+	AnchorBpf         *ebpf.Variable `ebpf:"anchor_bpf"`
+	AnchorCreds       *ebpf.Variable `ebpf:"anchor_creds"`
+	AnchorDns         *ebpf.Variable `ebpf:"anchor_dns"`
 	AnchorExec        *ebpf.Variable `ebpf:"anchor_exec"`
 	AnchorExit        *ebpf.Variable `ebpf:"anchor_exit"`
 	AnchorFileFlags   *ebpf.Variable `ebpf:"anchor_file_flags"`
@@ -191,12 +210,17 @@ type SyscallDirectVariables struct {
 	AnchorHeader      *ebpf.Variable `ebpf:"anchor_header"`
 	AnchorHeaderFlags *ebpf.Variable `ebpf:"anchor_header_flags"`
 	AnchorLoss        *ebpf.Variable `ebpf:"anchor_loss"`
+	AnchorMem         *ebpf.Variable `ebpf:"anchor_mem"`
+	AnchorMount       *ebpf.Variable `ebpf:"anchor_mount"`
 	AnchorNet         *ebpf.Variable `ebpf:"anchor_net"`
+	AnchorOption      *ebpf.Variable `ebpf:"anchor_option"`
 	AnchorScope       *ebpf.Variable `ebpf:"anchor_scope"`
 	AnchorSeg         *ebpf.Variable `ebpf:"anchor_seg"`
 	AnchorSegFlags    *ebpf.Variable `ebpf:"anchor_seg_flags"`
 	AnchorSegKind     *ebpf.Variable `ebpf:"anchor_seg_kind"`
+	AnchorSplice      *ebpf.Variable `ebpf:"anchor_splice"`
 	AnchorSyscallKind *ebpf.Variable `ebpf:"anchor_syscall_kind"`
+	AnchorTarget      *ebpf.Variable `ebpf:"anchor_target"`
 	AnchorType        *ebpf.Variable `ebpf:"anchor_type"`
 	Config            *ebpf.Variable `ebpf:"config"`
 	Syscalls          *ebpf.Variable `ebpf:"syscalls"`

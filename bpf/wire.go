@@ -21,6 +21,20 @@ type (
 	FileOp = SyscallPkFileop
 	// Net is the fixed part of connect and bind records.
 	Net = SyscallPkNet
+	// Creds is what PK_SEG_OLD holds in records about credentials.
+	Creds = SyscallPkCreds
+	// Target is the fixed part of signal and ptrace records.
+	Target = SyscallPkTarget
+	// Mem is the fixed part of mmap and mprotect records.
+	Mem = SyscallPkMem
+	// BPF is the fixed part of bpf records.
+	BPF = SyscallPkBpf
+	// Splice is the fixed part of splice records.
+	Splice = SyscallPkSplice
+	// Mount is the fixed part of mount and umount records.
+	Mount = SyscallPkMount
+	// DNS is the fixed part of dns records.
+	DNS = SyscallPkDns
 	// Seg is the head of a segment.
 	Seg = SyscallPkSeg
 	// Syscall is a row of the syscall table.
@@ -56,7 +70,10 @@ const (
 	SegTTY      = uint8(SyscallPkSegKindPK_SEG_TTY)
 	SegCgroup   = uint8(SyscallPkSegKindPK_SEG_CGROUP)
 	SegSockaddr = uint8(SyscallPkSegKindPK_SEG_SOCKADDR)
-	NumSegKinds = int(SegSockaddr) + 1
+	SegOld      = uint8(SyscallPkSegKindPK_SEG_OLD)
+	SegName     = uint8(SyscallPkSegKindPK_SEG_NAME)
+	SegData     = uint8(SyscallPkSegKindPK_SEG_DATA)
+	NumSegKinds = int(SyscallPkSegKindPK_NUM_SEGS)
 )
 
 // Flags of a segment.
@@ -97,13 +114,41 @@ const (
 	ScopeCgroupV1   = uint32(SyscallPkScopePK_SCOPE_CGROUP_V1)
 )
 
+// Bits of Config.Options.
+const (
+	AllMMap       = uint32(SyscallPkOptionPK_ALL_MMAP)
+	AllMProtect   = uint32(SyscallPkOptionPK_ALL_MPROTECT)
+	KernelSignals = uint32(SyscallPkOptionPK_KERNEL_SIGNALS)
+)
+
+// Records that are no event type of their own, and the number of all types of records.
+const (
+	TypeExecFailed = int(SyscallPkTypePK_EXEC_FAILED)
+	TypeIOUring    = int(SyscallPkTypePK_IO_URING)
+	NumTypes       = int(SyscallPkTypePK_NUM_TYPES)
+)
+
 // Kinds of syscalls.
 const (
-	SysOpen    = uint8(SyscallPkSyscallKindPK_SYS_OPEN)
-	SysOpenat2 = uint8(SyscallPkSyscallKindPK_SYS_OPENAT2)
-	SysPath    = uint8(SyscallPkSyscallKindPK_SYS_PATH)
-	SysFD      = uint8(SyscallPkSyscallKindPK_SYS_FD)
-	SysSock    = uint8(SyscallPkSyscallKindPK_SYS_SOCK)
+	SysOpen     = uint8(SyscallPkSyscallKindPK_SYS_OPEN)
+	SysOpenat2  = uint8(SyscallPkSyscallKindPK_SYS_OPENAT2)
+	SysPath     = uint8(SyscallPkSyscallKindPK_SYS_PATH)
+	SysFD       = uint8(SyscallPkSyscallKindPK_SYS_FD)
+	SysSock     = uint8(SyscallPkSyscallKindPK_SYS_SOCK)
+	SysAccept   = uint8(SyscallPkSyscallKindPK_SYS_ACCEPT)
+	SysExec     = uint8(SyscallPkSyscallKindPK_SYS_EXEC)
+	SysCwd      = uint8(SyscallPkSyscallKindPK_SYS_CWD)
+	SysCred     = uint8(SyscallPkSyscallKindPK_SYS_CRED)
+	SysSignal   = uint8(SyscallPkSyscallKindPK_SYS_SIGNAL)
+	SysPTrace   = uint8(SyscallPkSyscallKindPK_SYS_PTRACE)
+	SysMMap     = uint8(SyscallPkSyscallKindPK_SYS_MMAP)
+	SysMProtect = uint8(SyscallPkSyscallKindPK_SYS_MPROTECT)
+	SysBPF      = uint8(SyscallPkSyscallKindPK_SYS_BPF)
+	SysModule   = uint8(SyscallPkSyscallKindPK_SYS_MODULE)
+	SysSplice   = uint8(SyscallPkSyscallKindPK_SYS_SPLICE)
+	SysMount    = uint8(SyscallPkSyscallKindPK_SYS_MOUNT)
+	SysWrite    = uint8(SyscallPkSyscallKindPK_SYS_WRITE)
+	SysIOUring  = uint8(SyscallPkSyscallKindPK_SYS_IO_URING)
 )
 
 // MaxSyscalls is the length of a syscall table.

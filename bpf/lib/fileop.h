@@ -3,7 +3,7 @@
 #ifndef PICKET_FILEOP_H
 #define PICKET_FILEOP_H
 
-#include "net.h"
+#include "syscall.h"
 
 /*
  * user_path adds what the process named: its string, and for a relative one the walk of the directory that it starts
@@ -35,63 +35,68 @@ static __always_inline bool user_path(struct pk_scratch *s, __u64 ptr, int dirfd
 	return true;
 }
 
-/* user_paths adds the paths that a syscall names; it returns false if one could not be read. */
-__noinline int user_paths(__u32 key, __u32 nr, __u32 compat)
+/* user_paths adds the strings that a syscall names; it returns 0 if a path could not be read. */
+__noinline int user_paths(__u32 key)
 {
 	struct pk_scratch *s = scratch_at(key);
 	const volatile struct pk_syscall *sc;
-	bool ok;
+	bool ok = true;
 
-	sc = syscall_row(nr, compat);
-	if (!s || !sc)
+	if (!s)
 		return 0;
-	if (sc->path < 0)
-		return 1;
-	ok = user_path(s, arg(s, sc->path), sc->dirfd < 0 ? AT_FDCWD : (int)arg(s, sc->dirfd), false);
+	sc = row_of(s);
+	if (!sc)
+		return 0;
+	if (sc->path >= 0)
+		ok = user_path(s, arg(s, sc->path), sc->dirfd < 0 ? AT_FDCWD : (int)arg(s, sc->dirfd), false);
 	if (sc->path2 >= 0)
 		ok &= user_path(s, arg(s, sc->path2), sc->dirfd2 < 0 ? AT_FDCWD : (int)arg(s, sc->dirfd2), true);
 	return ok;
 }
 
-static __always_inline int on_sys_enter(struct pt_regs *regs)
+/* user_data adds what else a syscall names in the memory of the process: a string that is no path, and bytes. */
+__noinline int user_data(__u32 key)
 {
-	__u32 nr = regs_nr(regs), type, len;
+	struct pk_scratch *s = scratch_at(key);
 	const volatile struct pk_syscall *sc;
-	__u64 task, pid_tgid;
-	struct pk_scratch *s;
-	bool compat;
-	long err;
 
-	if (no_row(nr))
-		return 0;
-	task = bpf_get_current_task();
-	compat = task_is_compat(TYPED(task, struct task_struct));
-	sc = syscall_row(nr, compat);
-	if (!sc || sc->kind != PK_SYS_PATH)
-		return 0;
-	type = sc->type;
-	pid_tgid = bpf_get_current_pid_tgid();
-	if (pid_tgid >> 32 == config.self || !in_scope(task, pid_tgid >> 32))
-		return 0;
-	s = scratch_get(type, (struct task_struct *)task);
 	if (!s)
 		return 0;
-	load_args(s, regs, compat);
-	s->off = sizeof(__u32); /* the value of the state maps begins with its length */
-	if (user_paths(s->key, nr, compat)) {
-		len = s->off - sizeof(__u32);
-		*(__u32 *)s->data = len;
-		if (len <= PK_STATE_SMALL)
-			err = bpf_map_update_elem(&states_small, &pid_tgid, s->data, BPF_ANY);
-		else if (len <= PK_STATE_LARGE)
-			err = bpf_map_update_elem(&states_large, &pid_tgid, s->data, BPF_ANY);
-		else
-			err = -1;
-		if (err)
-			pk_count(type, PK_NOTE_STATE_FULL);
-	}
-	scratch_put(s);
+	sc = row_of(s);
+	if (!sc)
+		return 0;
+	if (sc->name >= 0 && arg(s, sc->name))
+		user_string(s, PK_SEG_NAME, arg(s, sc->name));
+	if (sc->data >= 0 && arg(s, sc->data))
+		user_bytes(s, PK_SEG_DATA, arg(s, sc->data), sc->data_size, 255);
 	return 0;
+}
+
+/* old_file adds the facts that the file of a descriptor has before the call. */
+__noinline int old_file(__u32 key)
+{
+	struct pk_scratch *s = scratch_at(key);
+	const volatile struct pk_syscall *sc;
+	struct file *f;
+	__u32 off;
+
+	if (!s)
+		return 0;
+	sc = row_of(s);
+	if (!sc)
+		return 0;
+	f = task_file(s, arg(s, sc->fd));
+	if (!f || !seg_open(s, PK_SEG_OLD))
+		return 0;
+	off = s->off;
+	barrier_off(off);
+	if (off > PK_DATA_SIZE)
+		return 0;
+	__builtin_memset(s->data + off, 0, sizeof(struct pk_file));
+	file_facts((struct pk_file *)(s->data + off), f);
+	s->off = off + sizeof(struct pk_file);
+	seg_close(s, 0);
+	return 1;
 }
 
 /* take_state moves what was kept at entry into the record. */
@@ -140,86 +145,65 @@ struct pk_open_how { /* include/uapi/linux/openat2.h */
 	__u64 flags, mode, resolve;
 };
 
-static __always_inline int on_sys_exit(struct pt_regs *regs, long ret)
+/* add_fileop fills the fixed part of a record about a file from the arguments. */
+static __always_inline struct pk_fileop *add_fileop(struct pk_scratch *s, const volatile struct pk_syscall *sc)
 {
-	__u32 nr = regs_nr(regs), type, kind;
+	struct pk_fileop *op = fixed(s, sizeof(*op));
+
+	op->flags = (__u32)arg(s, sc->flags) | sc->fixed_flags;
+	op->mode = arg(s, sc->mode);
+	op->uid = arg(s, sc->uid);
+	op->gid = arg(s, sc->gid);
+	return op;
+}
+
+/* add_entry_state adds what was kept at entry; what was not is read now, and the record says so. */
+static __always_inline void add_entry_state(struct pk_scratch *s)
+{
+	if (take_state(s, s->pid_tgid))
+		return;
+	((struct pk_header *)s->data)->flags |= PK_EXIT_READ;
+	user_paths(s->key);
+	user_data(s->key);
+}
+
+/* exit_fileop ends a record about a file: of the kinds open, openat2, path and fd. */
+__noinline int exit_fileop(__u32 key)
+{
+	struct pk_scratch *s = scratch_at(key);
 	const volatile struct pk_syscall *sc;
-	bool compat, from_exit = false;
-	__u64 task, pid_tgid;
 	struct pk_open_how how = {};
-	struct pk_scratch *s;
-	struct pk_header *h;
 	struct pk_fileop *op;
 	struct file *f = NULL;
+	__u32 kind;
 
-	if (no_row(nr))
+	if (!s)
 		return 0;
-	task = bpf_get_current_task();
-	compat = task_is_compat(TYPED(task, struct task_struct));
-	sc = syscall_row(nr, compat);
+	sc = row_of(s);
 	if (!sc)
 		return 0;
 	kind = sc->kind;
-	type = sc->type;
-	pid_tgid = bpf_get_current_pid_tgid();
-	/* unlinkat serves unlink and rmdir, whose errors are asked for separately; which it is, its flags tell below. */
-	if (!wanted_outcome(type, ret) && !(type == PK_UNLINK && wanted_outcome(PK_RMDIR, ret)))
-		goto unwanted;
-	if (pid_tgid >> 32 == config.self || !in_scope(task, pid_tgid >> 32))
-		goto unwanted;
-	s = scratch_get(type, (struct task_struct *)task);
-	if (!s)
-		goto unwanted;
-	s->scope = 1;
-	load_args(s, regs, compat);
-	if (type == PK_UNLINK && (arg(s, sc->flags) & AT_REMOVEDIR))
-		type = PK_RMDIR;
-	if (!(config.types & (1U << type)) || !wanted_outcome(type, ret)) {
-		scratch_put(s);
-		goto unwanted;
-	}
-	h = header(s, type);
-	h->nr = nr;
-	h->retval = ret;
-	if (compat)
-		h->flags |= PK_COMPAT;
-	if (kind == PK_SYS_SOCK) {
-		add_socket(s, arg(s, sc->fd), arg(s, sc->path), arg(s, sc->mode));
-		goto send;
-	}
-	op = fixed(s, sizeof(*op));
+	op = add_fileop(s, sc);
 	if (kind == PK_SYS_OPENAT2) {
 		bpf_probe_read_user(&how, sizeof(how), (void *)arg(s, sc->flags));
 		op->flags = how.flags;
 		op->mode = how.mode;
-	} else {
-		op->flags = (__u32)arg(s, sc->flags) | sc->fixed_flags;
-		op->mode = arg(s, sc->mode);
 	}
-	op->uid = arg(s, sc->uid);
-	op->gid = arg(s, sc->gid);
 	if (kind == PK_SYS_FD)
 		f = task_file(s, arg(s, sc->fd));
-	else if (kind != PK_SYS_PATH && ret >= 0)
-		f = task_file(s, ret);
+	else if (kind != PK_SYS_PATH && s->ret >= 0)
+		f = task_file(s, s->ret);
 	if (f) {
 		file_facts(&op->file, f);
 		walk_file(s, f, PK_SEG_PATH);
 	}
-	if (kind == PK_SYS_PATH)
-		from_exit = !take_state(s, pid_tgid);
-	if (from_exit || (!f && kind != PK_SYS_FD && kind != PK_SYS_PATH)) {
-		h->flags |= PK_EXIT_READ;
-		user_paths(s->key, nr, compat);
+	if (sc->entry) {
+		add_entry_state(s);
+	} else if (!f && kind != PK_SYS_FD) {
+		((struct pk_header *)s->data)->flags |= PK_EXIT_READ;
+		user_paths(key);
 	}
-send:
-	submit(s->key, type, false);
-	scratch_put(s);
-	return 0;
-unwanted:
-	if (kind == PK_SYS_PATH)
-		drop_state(pid_tgid);
-	return 0;
+	return 1;
 }
 
 #endif

@@ -59,6 +59,10 @@ struct pk_scratch {
 	__u32 seg; /* offset of the open segment */
 	__u32 scope; /* the actor is in scope */
 	__u32 key;   /* of this buffer in the map */
+	__u32 nr;    /* of the syscall, which has a row in the table */
+	__u32 compat;
+	__s64 ret;
+	__u64 pid_tgid;
 	__u64 args[8];
 	struct pk_walk walk;
 	__u8 data[PK_DATA_SIZE + PK_DATA_SLACK] __attribute__((aligned(8)));

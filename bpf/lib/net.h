@@ -41,4 +41,19 @@ static __always_inline void add_socket(struct pk_scratch *s, __u32 fd, __u64 add
 	user_bytes(s, PK_SEG_SOCKADDR, addr, len, PK_SOCKADDR_MAX);
 }
 
+/* exit_socket ends a record about a socket: the address is argument path, its length argument mode. */
+__noinline int exit_socket(__u32 key)
+{
+	struct pk_scratch *s = scratch_at(key);
+	const volatile struct pk_syscall *sc;
+
+	if (!s)
+		return 0;
+	sc = row_of(s);
+	if (!sc)
+		return 0;
+	add_socket(s, arg(s, sc->fd), arg(s, sc->path), arg(s, sc->mode));
+	return 1;
+}
+
 #endif

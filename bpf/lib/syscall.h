@@ -81,16 +81,31 @@ static __always_inline __u64 arg(struct pk_scratch *s, __s8 i)
 	return s->args[n];
 }
 
-static __always_inline bool wanted_outcome(__u32 type, long ret)
+static __always_inline bool has_error(__u32 type, long ret)
 {
-	__u32 e;
+	__u32 e = -ret;
 
-	if (ret >= 0 || ret == -EACCES || ret == -EPERM || (type == PK_CONNECT && ret == -EINPROGRESS))
-		return true;
-	e = -ret;
-	if (e >= 192 || type >= PK_NUM_TYPES)
+	if (ret >= 0 || e >= 192 || type >= PK_NUM_TYPES)
 		return false;
 	return config.errors[type][e / 64] & (1ULL << (e % 64));
+}
+
+/* wanted_outcome says whether a syscall that returned ret makes an event of the type. */
+static __always_inline bool wanted_outcome(__u32 type, long ret)
+{
+	if (type == PK_EXEC_FAILED)
+		return has_error(type, ret);
+	if (type == PK_SIGNAL && ret >= 0)
+		return false; /* signal_generate tells of it, and who got it */
+	if (ret >= 0 || ret == -EACCES || ret == -EPERM || (type == PK_CONNECT && ret == -EINPROGRESS))
+		return true;
+	return has_error(type, ret);
+}
+
+/* row_of finds the row of the syscall that the scratch buffer is about. */
+static __always_inline const volatile struct pk_syscall *row_of(struct pk_scratch *s)
+{
+	return syscall_row(s->nr, s->compat);
 }
 
 #endif

@@ -10,7 +10,7 @@
  * and not aligned. Numbers are in the host's byte order. bpf2go makes the Go twins of these structs.
  */
 
-/* The same numbers as event.Type in internal/event/types.go; a test compares them. */
+/* The same numbers as event.Type in internal/event/types.go, up to PK_NUM_EVENTS; a test compares them. */
 enum pk_type {
 	PK_NONE = 0,
 	PK_EXEC = 1,
@@ -26,7 +26,34 @@ enum pk_type {
 	PK_LINK = 11,
 	PK_CONNECT = 12,
 	PK_BIND = 13,
-	PK_NUM_TYPES = 14,
+	PK_SYMLINK = 14,
+	PK_UTIMES = 15,
+	PK_SETXATTR = 16,
+	PK_REMOVEXATTR = 17,
+	PK_CHDIR = 18,
+	PK_CHROOT = 19,
+	PK_SPLICE = 20,
+	PK_MOUNT = 21,
+	PK_UMOUNT = 22,
+	PK_SETUID = 23,
+	PK_SETGID = 24,
+	PK_CAPSET = 25,
+	PK_SIGNAL = 26,
+	PK_PTRACE = 27,
+	PK_MMAP = 28,
+	PK_MPROTECT = 29,
+	PK_SYSCALLS = 30,
+	PK_BPF = 31,
+	PK_LOAD_MODULE = 32,
+	PK_UNLOAD_MODULE = 33,
+	PK_SELINUX = 34,
+	PK_ACCEPT = 35,
+	PK_DNS = 36,
+	PK_NUM_EVENTS = 37,
+	/* Records that are no event type of their own. */
+	PK_EXEC_FAILED = 37, /* about the caller: what it asked for is in a pk_fileop */
+	PK_IO_URING = 38,    /* a ring was made; no fixed part */
+	PK_NUM_TYPES = 39,
 };
 
 enum pk_header_flags {
@@ -99,6 +126,65 @@ struct pk_fileop {
 	__u32 flags, mode, uid, gid;
 };
 
+/* Credentials before the call (PK_SEG_OLD); those after it are in the header. */
+struct pk_creds {
+	__u32 uid, gid, euid, egid, fsuid, fsgid;
+	__u64 cap_effective, cap_permitted;
+};
+
+/* signal and ptrace: what was done to another process. */
+struct pk_target {
+	__u64 id;      /* process id; 0 if the target is not known */
+	__u64 address; /* ptrace */
+	__u64 data;
+	__u32 pid, tid; /* in the initial pid namespace; 0 if not known */
+	__s32 given;   /* the pid as the caller gave it */
+	__u32 request; /* number of the signal, or ptrace request */
+};
+
+/* mmap and mprotect. */
+struct pk_mem {
+	struct pk_file file;
+	__u64 address, length, offset;
+	__u64 vm_start, vm_end, vm_flags; /* mprotect: the area before the call; vm_end is 0 if it is not known */
+	__u32 prot, flags;
+};
+
+struct pk_bpf {
+	__u32 cmd;
+	__u32 map_id, map_type;
+	__u32 prog_id, prog_type, attach_type;
+	__u32 insns; /* PROG_LOAD: number of instructions; PK_SEG_DATA has as many as fit */
+	__u32 reserved;
+	__u8 tag[8];
+	char map_name[16], prog_name[16];
+};
+
+struct pk_splice {
+	struct pk_file file; /* what is read from */
+	__u32 entry_flags, exit_flags; /* PIPE_BUF_FLAG_* of the last buffer of the pipe that is written to */
+	__u32 known; /* bit 0: entry_flags, bit 1: exit_flags */
+	__u32 flags; /* SPLICE_F_* */
+};
+
+struct pk_mount {
+	struct pk_file root;  /* root of the mount, where the kernel side has it: fsmount, open_tree, move_mount */
+	__u32 mount_id, parent_id, bind_source_id; /* 0: not known */
+	__u32 dev;
+	__u64 flags;
+	char fstype[16];
+};
+
+struct pk_dns {
+	__u8 saddr[16], daddr[16]; /* IPv4 in the first four bytes */
+	__be16 sport, dport;
+	__u16 family, protocol;
+	__u32 netns, ifindex;
+	__u32 size; /* bytes of the packet */
+	__u32 reserved;
+	char ifname[16];
+};
+
 struct pk_net {
 	__u16 family, protocol, sk_type;
 	__be16 sport, dport; /* network order */
@@ -119,6 +205,10 @@ enum pk_seg_kind {
 	PK_SEG_TTY = 9,
 	PK_SEG_CGROUP = 10,  /* walk: names of the cgroup */
 	PK_SEG_SOCKADDR = 11, /* struct sockaddr as the process gave it */
+	PK_SEG_OLD = 12,      /* state before the call: a struct pk_file of fd-based file operations, a struct pk_creds of setuid and its like */
+	PK_SEG_NAME = 13,     /* user string that is no path: attribute, file system type, link target, module */
+	PK_SEG_DATA = 14,     /* bytes: what the type needs more */
+	PK_NUM_SEGS = 15,
 };
 
 /* A walk holds NUL-terminated names, leaf first. */
@@ -130,7 +220,6 @@ enum pk_seg_flags {
 	PK_WALK_FAULT = 1 << 4,       /* kernel memory could not be read */
 	PK_STR_FAULT = 1 << 5,        /* user memory could not be read */
 	PK_STR_TRUNCATED = 1 << 6,
-	PK_FD_BASE = 1 << 7,          /* base: the descriptor itself is meant (empty path) */
 };
 
 struct pk_seg {
@@ -152,7 +241,11 @@ enum pk_loss {
 struct pk_syscall {
 	__u8 type;
 	__u8 kind; /* enum pk_syscall_kind */
+	__u8 entry; /* something is kept at entry */
 	__s8 dirfd, path, dirfd2, path2, flags, mode, uid, gid, fd;
+	__s8 name; /* user string that is no path */
+	__s8 data; /* user memory */
+	__u8 data_size; /* bytes of it */
 	__u8 pad;
 	__u32 fixed_flags; /* flags that the syscall implies (creat, truncate, rmdir) */
 };
@@ -164,6 +257,20 @@ enum pk_syscall_kind {
 	PK_SYS_PATH = 3,    /* user strings are kept from entry to exit */
 	PK_SYS_FD = 4,      /* exact: the operation names an open file */
 	PK_SYS_SOCK = 5,
+	PK_SYS_ACCEPT = 6,
+	PK_SYS_EXEC = 7,    /* only when it fails */
+	PK_SYS_CWD = 8,     /* chdir, chroot: what the task has afterwards is exact */
+	PK_SYS_CRED = 9,
+	PK_SYS_SIGNAL = 10, /* refused ones; those that are sent come from signal_generate */
+	PK_SYS_PTRACE = 11,
+	PK_SYS_MMAP = 12,
+	PK_SYS_MPROTECT = 13,
+	PK_SYS_BPF = 14,
+	PK_SYS_MODULE = 15,
+	PK_SYS_SPLICE = 16,
+	PK_SYS_MOUNT = 17,
+	PK_SYS_WRITE = 18,  /* selinuxfs */
+	PK_SYS_IO_URING = 19,
 };
 
 #define PK_MAX_SYSCALLS 512
@@ -179,13 +286,21 @@ enum pk_scope {
 };
 
 struct pk_config {
-	__u32 types; /* bit per enum pk_type: user space wants it */
+	__u64 types; /* bit per enum pk_type: user space wants it */
 	__u32 scope; /* enum pk_scope */
 	__u32 host_mntns;
 	__u32 self; /* thread group id of the collector: its own activity is no event */
+	__u32 options; /* enum pk_option */
 	__u64 ring_size, ring_reserve; /* bytes; above ring_reserve only lifecycle records are submitted */
 	__u64 rename_lock; /* address, 0 if unknown */
 	__u64 errors[PK_NUM_TYPES][3]; /* bit per errno: opted in beside EACCES and EPERM */
+};
+
+/* Bits of pk_config.options */
+enum pk_option {
+	PK_ALL_MMAP = 1 << 0,     /* also mmap without PROT_EXEC */
+	PK_ALL_MPROTECT = 1 << 1, /* also mprotect without PROT_EXEC before and after */
+	PK_KERNEL_SIGNALS = 1 << 2, /* also signals that the kernel made */
 };
 
 #endif

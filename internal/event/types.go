@@ -25,6 +25,29 @@ const (
 	TypeLink
 	TypeConnect
 	TypeBind
+	TypeSymlink
+	TypeUtimes
+	TypeSetXattr
+	TypeRemoveXattr
+	TypeChdir
+	TypeChroot
+	TypeSplice
+	TypeMount
+	TypeUmount
+	TypeSetUID
+	TypeSetGID
+	TypeCapset
+	TypeSignal
+	TypePTrace
+	TypeMMap
+	TypeMProtect
+	TypeSyscalls
+	TypeBPF
+	TypeLoadModule
+	TypeUnloadModule
+	TypeSELinux
+	TypeAccept
+	TypeDNS
 	NumTypes
 )
 
@@ -33,6 +56,7 @@ const (
 	categoryFile    = "File Activity"
 	categoryProcess = "Process Activity"
 	categoryKernel  = "Kernel Activity"
+	categoryNetwork = "Network Activity"
 )
 
 // TypeInfo is one row of the table of event types. Code, docs and tests read it.
@@ -45,24 +69,66 @@ type TypeInfo struct {
 	Lifecycle bool
 	// AlwaysSuccess types have the outcome Success whatever the return value says.
 	AlwaysSuccess bool
+	// OptIn types are off unless the configuration enables them.
+	OptIn bool
 }
+
+// TypeSet is a set of event types: bit n is Type n.
+type TypeSet uint64
+
+// AllTypes are all types of events.
+const AllTypes TypeSet = 1<<NumTypes - 2
+
+// Set returns the set of the given types.
+func Set(types ...Type) (s TypeSet) {
+	for _, t := range types {
+		s |= 1 << t
+	}
+	return s
+}
+
+// Has says whether t is in the set.
+func (s TypeSet) Has(t Type) bool { return s&(1<<t) != 0 }
 
 // Types is indexed by Type.
 var Types = [NumTypes]TypeInfo{
-	TypeAny:     {Type: TypeAny},
-	TypeExec:    {TypeExec, "exec", categoryProcess, "process.exec", true, true},
-	TypeFork:    {TypeFork, "fork", categoryProcess, "process.fork", true, true},
-	TypeExit:    {TypeExit, "exit", categoryProcess, "process.exit", true, true},
-	TypeOpen:    {TypeOpen, "open", categoryFile, "file.open", false, false},
-	TypeUnlink:  {TypeUnlink, "unlink", categoryFile, "file.unlink", false, false},
-	TypeRmdir:   {TypeRmdir, "rmdir", categoryFile, "file.rmdir", false, false},
-	TypeRename:  {TypeRename, "rename", categoryFile, "file.rename", false, false},
-	TypeMkdir:   {TypeMkdir, "mkdir", categoryFile, "file.mkdir", false, false},
-	TypeChmod:   {TypeChmod, "chmod", categoryFile, "file.chmod", false, false},
-	TypeChown:   {TypeChown, "chown", categoryFile, "file.chown", false, false},
-	TypeLink:    {TypeLink, "link", categoryFile, "file.link", false, false},
-	TypeConnect: {TypeConnect, "connect", categoryKernel, "network.connect", false, false},
-	TypeBind:    {TypeBind, "bind", categoryKernel, "network.bind", false, false},
+	TypeAny:          {},
+	TypeExec:         {Type: TypeExec, Name: "exec", Category: categoryProcess, Record: "process.exec", Lifecycle: true, AlwaysSuccess: true},
+	TypeFork:         {Type: TypeFork, Name: "fork", Category: categoryProcess, Record: "process.fork", Lifecycle: true, AlwaysSuccess: true},
+	TypeExit:         {Type: TypeExit, Name: "exit", Category: categoryProcess, Record: "process.exit", Lifecycle: true, AlwaysSuccess: true},
+	TypeOpen:         {Type: TypeOpen, Name: "open", Category: categoryFile, Record: "file.open"},
+	TypeUnlink:       {Type: TypeUnlink, Name: "unlink", Category: categoryFile, Record: "file.unlink"},
+	TypeRmdir:        {Type: TypeRmdir, Name: "rmdir", Category: categoryFile, Record: "file.rmdir"},
+	TypeRename:       {Type: TypeRename, Name: "rename", Category: categoryFile, Record: "file.rename"},
+	TypeMkdir:        {Type: TypeMkdir, Name: "mkdir", Category: categoryFile, Record: "file.mkdir"},
+	TypeChmod:        {Type: TypeChmod, Name: "chmod", Category: categoryFile, Record: "file.chmod"},
+	TypeChown:        {Type: TypeChown, Name: "chown", Category: categoryFile, Record: "file.chown"},
+	TypeLink:         {Type: TypeLink, Name: "link", Category: categoryFile, Record: "file.link"},
+	TypeConnect:      {Type: TypeConnect, Name: "connect", Category: categoryKernel, Record: "network.connect"},
+	TypeBind:         {Type: TypeBind, Name: "bind", Category: categoryKernel, Record: "network.bind"},
+	TypeSymlink:      {Type: TypeSymlink, Name: "symlink", Category: categoryFile, Record: "file.symlink"},
+	TypeUtimes:       {Type: TypeUtimes, Name: "utimes", Category: categoryFile, Record: "file.utimes"},
+	TypeSetXattr:     {Type: TypeSetXattr, Name: "setxattr", Category: categoryFile, Record: "file.setxattr"},
+	TypeRemoveXattr:  {Type: TypeRemoveXattr, Name: "removexattr", Category: categoryFile, Record: "file.removexattr"},
+	TypeChdir:        {Type: TypeChdir, Name: "chdir", Category: categoryFile, Record: "file.chdir"},
+	TypeChroot:       {Type: TypeChroot, Name: "chroot", Category: categoryFile, Record: "file.chroot"},
+	TypeSplice:       {Type: TypeSplice, Name: "splice", Category: categoryFile, Record: "file.splice"},
+	TypeMount:        {Type: TypeMount, Name: "mount", Category: categoryFile, Record: "file.mount"},
+	TypeUmount:       {Type: TypeUmount, Name: "umount", Category: categoryFile, Record: "file.umount"},
+	TypeSetUID:       {Type: TypeSetUID, Name: "setuid", Category: categoryFile, Record: "process.setuid", Lifecycle: true, AlwaysSuccess: true},
+	TypeSetGID:       {Type: TypeSetGID, Name: "setgid", Category: categoryFile, Record: "process.setgid", Lifecycle: true, AlwaysSuccess: true},
+	TypeCapset:       {Type: TypeCapset, Name: "capset", Category: categoryFile, Record: "process.capset", Lifecycle: true, AlwaysSuccess: true},
+	TypeSignal:       {Type: TypeSignal, Name: "signal", Category: categoryProcess, Record: "process.signal"},
+	TypePTrace:       {Type: TypePTrace, Name: "ptrace", Category: categoryKernel, Record: "process.ptrace"},
+	TypeMMap:         {Type: TypeMMap, Name: "mmap", Category: categoryKernel, Record: "process.mmap"},
+	TypeMProtect:     {Type: TypeMProtect, Name: "mprotect", Category: categoryKernel, Record: "process.mprotect"},
+	TypeSyscalls:     {Type: TypeSyscalls, Name: "syscalls", Category: categoryProcess, Record: "process.anomalous_syscall", OptIn: true},
+	TypeBPF:          {Type: TypeBPF, Name: "bpf", Category: categoryKernel, Record: "kernel.bpf", AlwaysSuccess: true},
+	TypeLoadModule:   {Type: TypeLoadModule, Name: "load_module", Category: categoryFile, Record: "kernel.load_module"},
+	TypeUnloadModule: {Type: TypeUnloadModule, Name: "unload_module", Category: categoryKernel, Record: "kernel.unload_module"},
+	TypeSELinux:      {Type: TypeSELinux, Name: "selinux", Category: categoryKernel, Record: "kernel.selinux", AlwaysSuccess: true},
+	TypeAccept:       {Type: TypeAccept, Name: "accept", Category: categoryKernel, Record: "network.accept"},
+	TypeDNS:          {Type: TypeDNS, Name: "dns", Category: categoryNetwork, Record: "network.dns", AlwaysSuccess: true},
 }
 
 // Info returns the row of t; the zero row if t is none of the known types.
@@ -120,9 +186,12 @@ const (
 )
 
 // OutcomeOf derives evt.outcome from a return value: ≥ 0 is Success, -EACCES and -EPERM are Refused, the rest is Error.
-// A connection in progress (-EINPROGRESS) counts as success.
+// A connection in progress (-EINPROGRESS) counts as success,
+// and anomalous syscalls have none.
 func OutcomeOf(t Type, retval int64) Outcome {
 	switch {
+	case t == TypeSyscalls: // about the use of a syscall, whatever came of it
+		return OutcomeNone
 	case retval >= 0 || t.Info().AlwaysSuccess, t == TypeConnect && retval == -eINPROGRESS:
 		return OutcomeSuccess
 	case retval == -eACCES || retval == -ePERM:

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/collector/component"
 	"golang.org/x/sys/unix"
 
+	"github.com/picketsec/picket/bpf"
 	"github.com/picketsec/picket/internal/event"
 )
 
@@ -48,10 +49,13 @@ type Config struct {
 
 // EventConfig changes one event type.
 type EventConfig struct {
-	// Enabled is true unless said otherwise.
+	// Enabled is true unless said otherwise, and false for syscalls.
 	Enabled *bool `mapstructure:"enabled"`
 	// Errors names error numbers (ENOENT, …) that make an event of the type, beside EACCES and EPERM, which always do.
 	Errors []string `mapstructure:"errors"`
+	// All is for types of which not everything is an event by default: of mmap and mprotect only what makes memory
+	// executable, of signal only what processes send.
+	All bool `mapstructure:"all"`
 
 	_ struct{}
 }
@@ -170,6 +174,9 @@ func (c *Config) Validate() error {
 		if _, ok := event.TypeByName(name); !ok {
 			bad("events: there is no event type %q (there are %v)", name, typeNames())
 		}
+		if t, _ := event.TypeByName(name); c.Events[name].All && all[t] == 0 {
+			bad("events: %s: all: is for mmap, mprotect and signal", name)
+		}
 		for _, e := range c.Events[name].Errors {
 			if errnoByName(e) == 0 {
 				bad("events: %s: errors: %q is no error number; give names such as ENOENT", name, e)
@@ -226,12 +233,29 @@ func errnoByName(name string) unix.Errno {
 	return 0
 }
 
-// enabled returns the wanted event types as a bit set.
-func (c *Config) enabled() (types uint32) {
+// enabled returns the wanted event types.
+func (c *Config) enabled() (types event.TypeSet) {
 	for _, t := range event.Types[1:] {
-		if e, ok := c.Events[t.Name]; !ok || e.Enabled == nil || *e.Enabled {
-			types |= 1 << t.Type
+		on := !t.OptIn
+		if e, ok := c.Events[t.Name]; ok && e.Enabled != nil {
+			on = *e.Enabled
+		}
+		if on {
+			types |= event.Set(t.Type)
 		}
 	}
 	return types
+}
+
+// all is a switch of event types by which the kernel side sends more than what it sends by default.
+var all = map[event.Type]uint32{event.TypeMMap: bpf.AllMMap, event.TypeMProtect: bpf.AllMProtect, event.TypeSignal: bpf.KernelSignals}
+
+// flags returns the switches of the kernel side.
+func (c *Config) flags() (flags uint32) {
+	for t, flag := range all {
+		if c.Events[t.String()].All {
+			flags |= flag
+		}
+	}
+	return flags
 }

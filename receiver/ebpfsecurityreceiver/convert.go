@@ -57,11 +57,14 @@ func (c *converter) convert(r *sensor.Record) *event.Event {
 		CapEffective: event.CapSet(r.CapEffective), CapPermitted: event.CapSet(r.CapPermitted),
 		AUID: r.Auid, SID: r.Sid, NetNS: r.Netns, MntNS: r.Mntns, CgroupID: r.Cgroup, Comm: cString(r.Comm[:]),
 	}
-	typ := event.Type(r.Type)
+	if int(r.Type) >= len(fills) || fills[r.Type] == nil {
+		return nil
+	}
+	typ := sensor.TypeOf(r.Type)
 	now := c.wall(r.Time)
 	c.ev = event.Event{Type: typ, Date: now, Extended: c.extended}
 	ev := &c.ev
-	switch typ {
+	switch event.Type(r.Type) { // a failed exec is of type exec, and makes no new image
 	case event.TypeExec:
 		ev.Process = c.exec(r, now)
 	case event.TypeFork:
@@ -93,22 +96,42 @@ func (c *converter) convert(r *sensor.Record) *event.Event {
 	if ev.Process.Parent != nil {
 		ev.Facts.ParentID = ev.Process.Parent.ID
 	}
-	switch typ {
-	case event.TypeExec:
-		c.executable(ev)
-	case event.TypeFork:
-	case event.TypeExit:
-		c.executable(ev)
-		c.exit = exitOf(r.Exit().Code)
-		ev.Exit = &c.exit
-	case event.TypeConnect, event.TypeBind:
-		if !c.socket(ev, r) {
-			return nil
-		}
-	default:
-		c.fileOp(ev, r)
+	if !fills[r.Type](c, ev, r) {
+		return nil
 	}
 	return ev
+}
+
+// fills has, by type of record, what fills in the part of an event that only its type has. It returns false if the record
+// is no event after all.
+var fills = [bpf.NumTypes]func(*converter, *event.Event, *sensor.Record) bool{
+	event.TypeExec:    (*converter).fillExec,
+	event.TypeFork:    (*converter).fillNothing,
+	event.TypeExit:    (*converter).fillExit,
+	event.TypeOpen:    (*converter).fileOp,
+	event.TypeUnlink:  (*converter).fileOp,
+	event.TypeRmdir:   (*converter).fileOp,
+	event.TypeRename:  (*converter).fileOp,
+	event.TypeMkdir:   (*converter).fileOp,
+	event.TypeChmod:   (*converter).fileOp,
+	event.TypeChown:   (*converter).fileOp,
+	event.TypeLink:    (*converter).fileOp,
+	event.TypeConnect: (*converter).socket,
+	event.TypeBind:    (*converter).socket,
+}
+
+func (c *converter) fillNothing(*event.Event, *sensor.Record) bool { return true }
+
+func (c *converter) fillExec(ev *event.Event, _ *sensor.Record) bool {
+	c.executable(ev)
+	return true
+}
+
+func (c *converter) fillExit(ev *event.Event, r *sensor.Record) bool {
+	c.executable(ev)
+	c.exit = exitOf(r.Exit().Code)
+	ev.Exit = &c.exit
+	return true
 }
 
 // exitOf splits a wait status: status << 8, or the signal with 0x80 for a core dump.
@@ -273,7 +296,7 @@ func (c *converter) look(f *event.File, ev *event.Event, r *sensor.Record, str, 
 
 const permMask = 0o7777
 
-func (c *converter) fileOp(ev *event.Event, r *sensor.Record) {
+func (c *converter) fileOp(ev *event.Event, r *sensor.Record) bool {
 	op := r.FileOp()
 	c.file, c.dest = event.FileEvent{}, event.File{}
 	f, d := &c.file, &c.dest
@@ -351,6 +374,7 @@ func (c *converter) fileOp(ev *event.Event, r *sensor.Record) {
 			ev.Facts.FileSource = event.FileSourcePostStat
 		}
 	}
+	return true
 }
 
 // socket fills in the ends of a connect or bind; false means that the call was neither (a socket is disconnected by

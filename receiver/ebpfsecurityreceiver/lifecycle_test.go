@@ -164,7 +164,7 @@ func TestOptions(t *testing.T) {
 	f.start(t)
 	defer f.stop(t)
 	want := sensor.Options{
-		Types: 1<<event.NumTypes - 2 - 1<<event.TypeLink - 1<<event.TypeExit, RingSize: 1 << 16,
+		Types: event.AllTypes &^ event.Set(event.TypeLink, event.TypeExit, event.TypeSyscalls), RingSize: 1 << 16,
 		Scope: sensor.Scope{Trees: []uint32{uint32(os.Getpid())}, PIDNS: []uint32{7}, Containers: true},
 	}
 	want.Errors[event.TypeOpen] = append(want.Errors[event.TypeOpen], errnoByName("ENOENT"), errnoByName("EROFS"))

@@ -105,7 +105,7 @@ type securityReceiver struct {
 
 	// Of the drain goroutine.
 	batch       *batch
-	types       uint32
+	types       event.TypeSet
 	seq         uint64
 	lastLoss    sensor.Losses
 	lastDropped [event.NumTypes][numDrops]int64
@@ -155,7 +155,7 @@ func (r *securityReceiver) Start(ctx context.Context, host component.Host) (err 
 		return err
 	}
 	r.types = r.cfg.enabled()
-	opts := sensor.Options{Types: r.types, RingSize: r.cfg.RingBufferSize, Scope: scope}
+	opts := sensor.Options{Types: r.types, RingSize: r.cfg.RingBufferSize, Scope: scope, Flags: r.cfg.flags()}
 	for name, e := range r.cfg.Events {
 		t, _ := event.TypeByName(name)
 		for _, errno := range e.Errors {
@@ -388,10 +388,10 @@ func (r *securityReceiver) handle(rec *sensor.Record, err error) {
 		r.count.dropped[event.TypeAny][dropMalformed].Add(1)
 		return
 	}
-	typ := event.Type(rec.Type)
+	typ := sensor.TypeOf(rec.Type)
 	r.count.read[typ].Add(1)
 	ev := r.conv.convert(rec)
-	if ev == nil || r.types&(1<<typ) == 0 {
+	if ev == nil || !r.types.Has(typ) {
 		return
 	}
 	r.seq++

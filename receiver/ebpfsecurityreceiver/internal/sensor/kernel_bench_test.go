@@ -76,7 +76,7 @@ func BenchmarkKernel(b *testing.B) {
 			defer stats.Close()
 			const chunk = 5000 // fits the ring buffer
 			records := 0
-			before, err := s.objs.PicketSysExit.Stats()
+			before, err := s.coll.Programs["picket_sys_exit"].Stats()
 			require.NoError(b, err)
 			b.ResetTimer()
 			for done := 0; done < b.N; done += chunk {
@@ -93,7 +93,7 @@ func BenchmarkKernel(b *testing.B) {
 				require.NoError(b, err)
 			}
 			b.StopTimer()
-			after, err := s.objs.PicketSysExit.Stats()
+			after, err := s.coll.Programs["picket_sys_exit"].Stats()
 			require.NoError(b, err)
 			runs := after.RunCount - before.RunCount
 			b.ReportMetric(float64(after.Runtime-before.Runtime)/float64(runs), "kernel-ns/run")

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/cilium/ebpf/btf"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -71,7 +72,9 @@ func TestDecode(t *testing.T) {
 				Size: uint32(n), Type: uint8(typ), Flags: bpf.InScope, Nr: 257, Time: 1, Id: 2, Pid: 3, Tid: 4, Retval: -13, Cgroup: 5,
 			}, *r.Header)
 			require.Len(t, r.Fixed, fixedSizes[typ])
-			assert.Equal(t, byte(fixedSizes[typ]-1), r.Fixed[len(r.Fixed)-1])
+			if n := len(r.Fixed); n > 0 {
+				assert.Equal(t, byte(n-1), r.Fixed[n-1])
+			}
 			assert.Equal(t, segs, r.Segments)
 		})
 	}
@@ -127,7 +130,7 @@ func TestDecodeMalformed(t *testing.T) {
 		"shorter than a header":    {aligned(withSize(slices.Clone(good), headerSize-1)), fmt.Sprintf("size %d in a buffer of %d", headerSize-1, size)},
 		"size of all bits":         {aligned(withSize(slices.Clone(good), 1<<32-1)), fmt.Sprintf("size 4294967295 in a buffer of %d", size)},
 		"type 0":                   {withType(0), "type 0"},
-		"type beyond the last":     {withType(uint8(event.NumTypes)), fmt.Sprintf("type %d", event.NumTypes)},
+		"type beyond the last":     {withType(uint8(bpf.NumTypes)), fmt.Sprintf("type %d", bpf.NumTypes)},
 		"type 255":                 {withType(255), "type 255"},
 		"too short for the type":   {aligned(withSize(slices.Clone(good), headerSize)), fmt.Sprintf("type %d has only %d bytes", event.TypeExit, headerSize)},
 		"type of a longer record":  {withType(uint8(event.TypeExec)), fmt.Sprintf("type %d has only %d bytes", event.TypeExec, size)},
@@ -184,52 +187,54 @@ func FuzzDecode(f *testing.F) {
 
 // The wire's numbers of event types are those of the event model: one is converted to the other without a table.
 func TestWireTypesAreEventTypes(t *testing.T) {
-	for want, got := range map[event.Type]bpf.SyscallPkType{
-		event.TypeAny: bpf.SyscallPkTypePK_NONE, event.TypeExec: bpf.SyscallPkTypePK_EXEC, event.TypeFork: bpf.SyscallPkTypePK_FORK,
-		event.TypeExit: bpf.SyscallPkTypePK_EXIT, event.TypeOpen: bpf.SyscallPkTypePK_OPEN, event.TypeUnlink: bpf.SyscallPkTypePK_UNLINK,
-		event.TypeRmdir: bpf.SyscallPkTypePK_RMDIR, event.TypeRename: bpf.SyscallPkTypePK_RENAME, event.TypeMkdir: bpf.SyscallPkTypePK_MKDIR,
-		event.TypeChmod: bpf.SyscallPkTypePK_CHMOD, event.TypeChown: bpf.SyscallPkTypePK_CHOWN, event.TypeLink: bpf.SyscallPkTypePK_LINK,
-		event.TypeConnect: bpf.SyscallPkTypePK_CONNECT, event.TypeBind: bpf.SyscallPkTypePK_BIND, event.NumTypes: bpf.SyscallPkTypePK_NUM_TYPES,
-	} {
-		assert.Equal(t, uint32(want), uint32(got), want.String())
+	spec, err := bpf.LoadSyscall()
+	require.NoError(t, err)
+	var enum *btf.Enum
+	require.NoError(t, spec.Types.TypeByName("pk_type", &enum))
+	values := map[string]uint64{}
+	for _, v := range enum.Values {
+		values[v.Name] = v.Value
 	}
-	assert.Len(t, fixedSizes, int(event.NumTypes))
 	for typ := event.TypeExec; typ < event.NumTypes; typ++ {
-		assert.Positive(t, fixedSizes[typ], typ.String())
+		assert.Equal(t, uint64(typ), values["PK_"+strings.ToUpper(typ.String())], typ.String())
 	}
+	assert.Equal(t, uint64(event.NumTypes), values["PK_NUM_EVENTS"])
 	assert.Len(t, bpf.Losses, bpf.NumLosses)
-	assert.Len(t, bpf.Config{}.Errors, int(event.NumTypes))
+	assert.Len(t, bpf.Config{}.Errors, bpf.NumTypes)
 }
 
-// The Go twins have the layout that a C compiler gives the structs of bpf/lib/wire.h: no gaps, and a fixed part that
-// begins aligned.
+// The Go twins have the layout of the structs that the object was compiled from, and a fixed part begins aligned.
 func TestWireLayout(t *testing.T) {
-	for _, tt := range []struct {
-		v       any
-		size    uintptr
-		offsets map[string]uintptr
-	}{
-		{bpf.Header{}, 120, map[string]uintptr{"Size": 0, "Type": 4, "Flags": 5, "Nr": 6, "Time": 8, "Id": 16, "Pid": 24, "Tid": 28, "Retval": 32, "Uid": 40, "Fsgid": 60, "CapEffective": 64, "CapPermitted": 72, "Auid": 80, "Sid": 84, "Mntns": 88, "Netns": 92, "Cgroup": 96, "Comm": 104}},
-		{bpf.File{}, 72, map[string]uintptr{"Inode": 0, "Atime": 8, "Mtime": 16, "Ctime": 24, "Mode": 32, "Uid": 36, "Gid": 40, "MountId": 44, "Flags": 48, "Dev": 52, "Fstype": 56}},
-		{bpf.Exec{}, 112, map[string]uintptr{"PrevId": 0, "ParentId": 8, "StartTime": 16, "Ppid": 24, "ArgsLen": 28, "EnvsLen": 32, "Exe": 40}},
-		{bpf.Fork{}, 24, map[string]uintptr{"ChildId": 0, "StartTime": 8, "ChildPid": 16, "ChildFlags": 20}},
-		{bpf.Exit{}, 8, map[string]uintptr{"Code": 0}},
-		{bpf.FileOp{}, 88, map[string]uintptr{"File": 0, "Flags": 72, "Mode": 76, "Uid": 80, "Gid": 84}},
-		{bpf.Net{}, 48, map[string]uintptr{"Family": 0, "Protocol": 2, "SkType": 4, "Sport": 6, "Dport": 8, "Saddr": 16, "Daddr": 32}},
-		{bpf.Seg{}, segSize, map[string]uintptr{"Kind": 0, "Flags": 1, "Len": 2}},
-		{bpf.Syscall{}, 16, map[string]uintptr{"Type": 0, "Kind": 1, "Dirfd": 2, "Path": 3, "Fd": 10, "FixedFlags": 12}},
+	spec, err := bpf.LoadSyscall()
+	require.NoError(t, err)
+	camel := func(s string) (c string) {
+		for part := range strings.SplitSeq(s, "_") {
+			c += strings.ToUpper(part[:1]) + part[1:]
+		}
+		return c
+	}
+	for name, v := range map[string]any{
+		"pk_header": bpf.Header{}, "pk_file": bpf.File{}, "pk_exec": bpf.Exec{}, "pk_fork": bpf.Fork{}, "pk_exit": bpf.Exit{}, "pk_fileop": bpf.FileOp{},
+		"pk_net": bpf.Net{}, "pk_creds": bpf.Creds{}, "pk_target": bpf.Target{}, "pk_mem": bpf.Mem{}, "pk_bpf": bpf.BPF{}, "pk_splice": bpf.Splice{},
+		"pk_mount": bpf.Mount{}, "pk_dns": bpf.DNS{}, "pk_seg": bpf.Seg{}, "pk_syscall": bpf.Syscall{}, "pk_config": bpf.Config{},
 	} {
-		typ := reflect.TypeOf(tt.v)
-		t.Run(typ.Name(), func(t *testing.T) {
-			assert.Equal(t, tt.size, typ.Size())
-			for name, want := range tt.offsets {
-				f, ok := typ.FieldByName(name)
-				require.True(t, ok, name)
-				assert.Equal(t, want, f.Offset, name)
+		t.Run(name, func(t *testing.T) {
+			var c *btf.Struct
+			require.NoError(t, spec.Types.TypeByName(name, &c))
+			typ := reflect.TypeOf(v)
+			assert.Equal(t, uintptr(c.Size), typ.Size())
+			for _, m := range c.Members {
+				f, ok := typ.FieldByName(camel(m.Name))
+				require.True(t, ok, m.Name)
+				assert.Equal(t, uintptr(m.Offset.Bytes()), f.Offset, m.Name)
 			}
 		})
 	}
 	assert.Zero(t, headerSize%8)
+	assert.Equal(t, uintptr(segSize), unsafe.Sizeof(bpf.Seg{}))
+	for typ, size := range fixedSizes {
+		assert.Zero(t, size%8, "type %d", typ)
+	}
 }
 
 func BenchmarkDecode(b *testing.B) {

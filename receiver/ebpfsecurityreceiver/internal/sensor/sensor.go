@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
@@ -25,10 +26,11 @@ import (
 
 // Options say what the kernel side watches.
 type Options struct {
-	Types    uint32                       // bit per event.Type; lifecycle types are always watched
+	Types    event.TypeSet                // lifecycle types are always watched
 	Errors   [event.NumTypes][]unix.Errno // further errors that are events, by type
 	RingSize uint32                       // bytes: a power of two, and a multiple of the page size
 	Scope    Scope
+	Flags    uint32 // bpf.AllMMap and the like
 
 	object string // name of the only object that may be used, in tests; empty: the first that the kernel takes
 }
@@ -55,7 +57,7 @@ type Scope struct {
 type Sensor struct {
 	Object string // form of the BPF object that the kernel took: direct or portable
 
-	objs   bpf.SyscallObjects
+	coll   *ebpf.Collection
 	links  []link.Link
 	reader *ringbuf.Reader
 	rec    ringbuf.Record
@@ -102,24 +104,24 @@ func Open(o *Options) (_ *Sensor, err error) {
 	}()
 	one := uint8(1)
 	for _, pid := range o.Scope.Trees {
-		if err := s.objs.ScopeTrees.Put(pid, one); err != nil {
+		if err := s.coll.Maps["scope_trees"].Put(pid, one); err != nil {
 			return nil, fmt.Errorf("scope: process tree %d: %w", pid, err)
 		}
 	}
 	for _, id := range o.Scope.Cgroups {
-		if err := s.objs.ScopeCgroups.Put(id, one); err != nil {
+		if err := s.coll.Maps["scope_cgroups"].Put(id, one); err != nil {
 			return nil, fmt.Errorf("scope: cgroup %d: %w", id, err)
 		}
 	}
 	for _, ino := range o.Scope.PIDNS {
-		if err := s.objs.ScopePidns.Put(ino, one); err != nil {
+		if err := s.coll.Maps["scope_pidns"].Put(ino, one); err != nil {
 			return nil, fmt.Errorf("scope: pid namespace %d: %w", ino, err)
 		}
 	}
-	if s.reader, err = ringbuf.NewReader(s.objs.Events); err != nil {
+	if s.reader, err = ringbuf.NewReader(s.coll.Maps["events"]); err != nil {
 		return nil, fmt.Errorf("open the ring buffer: %w", err)
 	}
-	return s, s.attach(o.Types)
+	return s, s.attach()
 }
 
 // load gives an object to the kernel.
@@ -132,7 +134,10 @@ func (s *Sensor) load(read func() (*ebpf.CollectionSpec, error), o *Options) err
 		return err
 	}
 	spec.Maps["scratch"].MaxEntries = uint32(s.cpus) * scratchPerCPU
-	err = spec.LoadAndAssign(&s.objs, nil)
+	if err := leaveOut(spec, o.recordTypes()); err != nil {
+		return err
+	}
+	s.coll, err = ebpf.NewCollection(spec)
 	var ve *ebpf.VerifierError
 	if errors.As(err, &ve) {
 		err = fmt.Errorf("%w\n%s", err, verifierLog(ve))
@@ -149,7 +154,7 @@ func configure(spec *ebpf.CollectionSpec, o *Options) error {
 	}
 	spec.Maps["events"].MaxEntries = o.RingSize
 	cfg := bpf.Config{
-		Types: o.Types, Self: uint32(os.Getpid()),
+		Types: uint64(o.recordTypes()), Self: uint32(os.Getpid()), Options: o.Flags,
 		RingSize: uint64(o.RingSize), RingReserve: uint64(o.RingSize) / reserveDen * reserveNum,
 	}
 	if len(o.Scope.Trees) > 0 {
@@ -171,7 +176,11 @@ func configure(spec *ebpf.CollectionSpec, o *Options) error {
 	if err := unix.Stat("/proc/1/ns/mnt", &st); err == nil {
 		cfg.HostMntns = uint32(st.Ino)
 	}
-	for typ, errnos := range o.Errors {
+	for t, errnos := range o.Errors {
+		typ := event.Type(t)
+		if typ == event.TypeExec {
+			typ = typeExecFailed
+		}
 		for _, e := range errnos {
 			if int(e) < 64*len(cfg.Errors[typ]) {
 				cfg.Errors[typ][e/64] |= 1 << (e % 64)
@@ -179,7 +188,7 @@ func configure(spec *ebpf.CollectionSpec, o *Options) error {
 		}
 	}
 	cfg.RenameLock = renameLock()
-	for name, value := range map[string]any{"config": cfg, "syscalls": table(runtime.GOARCH, o.Types)} {
+	for name, value := range map[string]any{"config": cfg, "syscalls": table(runtime.GOARCH, o.recordTypes())} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return fmt.Errorf("set %s of the BPF object: %w", name, err)
 		}
@@ -187,16 +196,54 @@ func configure(spec *ebpf.CollectionSpec, o *Options) error {
 	return nil
 }
 
-// attach attaches lifecycle hooks before all others: when an event is seen, its process is known.
-func (s *Sensor) attach(types uint32) error {
-	progs := []*ebpf.Program{s.objs.PicketFork, s.objs.PicketExec, s.objs.PicketExit}
-	if types&syscallTypes() != 0 {
-		if needsEntry(types) {
-			progs = append(progs, s.objs.PicketSysEnter)
-		}
-		progs = append(progs, s.objs.PicketSysExit)
+// hook is a program and what it is attached to.
+type hook struct {
+	program    string
+	tracepoint string        // that the kernel may not have; the program is left out then
+	types      event.TypeSet // it is for one of these; 0: always
+	needed     func(event.TypeSet) bool
+}
+
+// hooks lists the programs in the order in which they are attached: those of the lifecycle before all others, so that when
+// an event is seen, its process is known. sys_enter comes before sys_exit, which would find no state.
+var hooks = []hook{
+	{program: "picket_fork"},
+	{program: "picket_exec"},
+	{program: "picket_exit"},
+	{program: "picket_sys_enter", needed: needsEntry},
+	{program: "picket_sys_exit", needed: needsExit},
+}
+
+func (h *hook) wanted(types event.TypeSet) bool {
+	return (h.types == 0 || h.types&types != 0) && (h.needed == nil || h.needed(types))
+}
+
+// leaveOut takes the programs out of the object that are not used, or that this kernel has no tracepoint for.
+func leaveOut(spec *ebpf.CollectionSpec, types event.TypeSet) error {
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		return fmt.Errorf("read the kernel's type information: %w", err)
 	}
-	for _, p := range progs {
+	for i := range hooks {
+		h := &hooks[i]
+		keep := h.wanted(types)
+		if keep && h.tracepoint != "" {
+			var t *btf.Typedef
+			keep = kernel.TypeByName("btf_trace_"+h.tracepoint, &t) == nil
+		}
+		if !keep {
+			delete(spec.Programs, h.program)
+		}
+	}
+	return nil
+}
+
+func (s *Sensor) attach() error {
+	for i := range hooks {
+		p := s.coll.Programs[hooks[i].program]
+		if p == nil {
+			continue
+		}
 		l, err := link.AttachTracing(link.TracingOptions{Program: p})
 		if err != nil {
 			return fmt.Errorf("attach %s: %w", p, err)
@@ -212,7 +259,9 @@ func (s *Sensor) Close() error {
 	if s.reader != nil {
 		errs = append(errs, s.reader.Close())
 	}
-	errs = append(errs, s.objs.Close())
+	if s.coll != nil {
+		s.coll.Close()
+	}
 	return errors.Join(errs...)
 }
 
@@ -254,7 +303,7 @@ func (s *Sensor) Interrupt() { s.reader.SetDeadline(time.Unix(1, 0)) }
 
 // Snapshot gives a record of type exec with the flag bpf.Snapshot for every process, also those outside of the scope.
 func (s *Sensor) Snapshot(handle func(*Record, error)) error {
-	it, err := link.AttachIter(link.IterOptions{Program: s.objs.PicketTasks})
+	it, err := link.AttachIter(link.IterOptions{Program: s.coll.Programs["picket_tasks"]})
 	if err != nil {
 		return fmt.Errorf("attach the task iterator: %w", err)
 	}
@@ -292,12 +341,12 @@ func (s *Sensor) Snapshot(handle func(*Record, error)) error {
 }
 
 // AddTree adds a process to the scope's process trees.
-func (s *Sensor) AddTree(pid uint32) error { return s.objs.ScopeTrees.Put(pid, uint8(1)) }
+func (s *Sensor) AddTree(pid uint32) error { return s.coll.Maps["scope_trees"].Put(pid, uint8(1)) }
 
 // InTrees says whether a process is in the scope's process trees.
 func (s *Sensor) InTrees(pid uint32) bool {
 	var v uint8
-	return s.objs.ScopeTrees.Lookup(pid, &v) == nil
+	return s.coll.Maps["scope_trees"].Lookup(pid, &v) == nil
 }
 
 // Losses is what the kernel side counted since Open, by type and reason.
@@ -307,20 +356,51 @@ type Losses struct {
 	Recursion uint64
 }
 
+// Types of records that are no event type of their own: bits of the kernel side's set of types.
+const (
+	typeExecFailed = event.Type(bpf.TypeExecFailed)
+	typeIOUring    = event.Type(bpf.TypeIOUring)
+)
+
+// TypeOf is the event type that a type of record counts as.
+func TypeOf(record uint8) event.Type {
+	switch t := event.Type(record); {
+	case t < event.NumTypes:
+		return t
+	case t == typeExecFailed:
+		return event.TypeExec
+	}
+	return event.TypeAny
+}
+
+// recordTypes adds to the event types the records that are none: failed execs where an error of exec was asked for.
+func (o *Options) recordTypes() event.TypeSet {
+	types := o.Types | 1<<typeIOUring
+	if len(o.Errors[event.TypeExec]) > 0 {
+		types |= 1 << typeExecFailed
+	}
+	return types
+}
+
 // Losses reads the loss ledger.
 func (s *Sensor) Losses() (l Losses, err error) {
 	perCPU := make([][bpf.NumLosses]uint64, s.cpus)
-	for typ := range uint32(event.NumTypes) {
-		if err := s.objs.Losses.Lookup(typ, &perCPU); err != nil {
+	for record := range uint32(bpf.NumTypes) {
+		if err := s.coll.Maps["losses"].Lookup(record, &perCPU); err != nil {
 			return l, fmt.Errorf("read the loss ledger: %w", err)
 		}
+		typ := TypeOf(uint8(record))
 		for _, c := range perCPU {
 			for why, n := range c {
 				l.Count[typ][why] += n
 			}
 		}
 	}
-	for _, p := range []*ebpf.Program{s.objs.PicketFork, s.objs.PicketExec, s.objs.PicketExit, s.objs.PicketSysEnter, s.objs.PicketSysExit} {
+	for i := range hooks {
+		p := s.coll.Programs[hooks[i].program]
+		if p == nil {
+			continue
+		}
 		if st, err := p.Stats(); err == nil {
 			l.Recursion += st.RecursionMisses
 		}

@@ -113,7 +113,7 @@ func TestSmoke(t *testing.T) {
 	for _, obj := range objects {
 		t.Run(obj.name, func(t *testing.T) {
 			if major, minor := kernelVersion(t); obj.name == "direct" && (major < 6 || major == 6 && minor < 2) {
-				_, err := Open(&Options{Types: 1<<event.NumTypes - 2, RingSize: 1 << 20, object: obj.name})
+				_, err := Open(&Options{Types: event.AllTypes, RingSize: 1 << 20, object: obj.name})
 				require.ErrorIs(t, err, ebpf.ErrNotSupported)
 				t.Skipf("kernel %d.%d has no bpf_rdonly_cast (6.2); that it says so was checked", major, minor)
 			}
@@ -137,7 +137,7 @@ func smoke(t *testing.T, object string) {
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
 	require.NoError(t, os.Chmod(dir, 0o755))
-	s, err := Open(&Options{Types: 1<<event.NumTypes - 2, RingSize: 1 << 20, object: object, Scope: Scope{Trees: []uint32{uint32(os.Getpid())}}})
+	s, err := Open(&Options{Types: event.AllTypes, RingSize: 1 << 20, object: object, Scope: Scope{Trees: []uint32{uint32(os.Getpid())}}})
 	require.NoError(t, err)
 	defer s.Close()
 	require.Equal(t, object, s.Object)

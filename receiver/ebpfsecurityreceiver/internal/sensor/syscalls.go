@@ -4,106 +4,133 @@
 package sensor
 
 import (
+	"slices"
+
+	"github.com/elastic/go-seccomp-bpf/arch"
 	"golang.org/x/sys/unix"
 
 	"github.com/picketsec/picket/bpf"
 	"github.com/picketsec/picket/internal/event"
 )
 
-// row is a row of the syscall table with its place in each architecture's numbering; -1: not there.
+// argument says which argument of a syscall has a meaning; 0 is none.
+type argument int8
+
+const (
+	a0 argument = iota + 1
+	a1
+	a2
+	a3
+	a4
+	a5
+)
+
+// row is a row of the syscall table: what a call makes, and which argument is what. The numbers are looked up by name.
 type row struct {
 	name          string
-	amd64, arm64  int // native numbers
-	i386, arm     int // numbers of 32-bit tasks on amd64 and arm64
 	typ           event.Type
 	kind          uint8
-	dirfd, path   int8
-	dirfd2, path2 int8
-	flags, mode   int8
-	uid, gid      int8
-	fd            int8
-	fixed         uint32
+	entry         bool // something is kept at entry that is not there at exit any more
+	dirfd, path   argument
+	dirfd2, path2 argument
+	flags, mode   argument
+	uid, gid      argument
+	fd            argument
+	text          argument // a string that is no path
+	data          argument // a pointer to bytes
+	dataSize      uint8
+	fixed         uint32 // flags that the call implies
 }
 
-const none = -1
+// syscalls is the table of the calls that make events, in families. A name that an architecture has not got makes none there.
+var syscalls = slices.Concat(fileSyscalls, socketSyscalls)
 
-// syscalls is the table of the calls that make events: which argument is what. Sources of the numbers: the kernel's
-// syscall_64.tbl, syscall_32.tbl, asm-generic/unistd.h and arm's syscall.tbl.
-var syscalls = []row{
-	// name, amd64, arm64, i386, arm, type, kind, dirfd, path, dirfd2, path2, flags, mode, uid, gid, fd, fixed flags
-	{"open", 2, none, 5, 5, event.TypeOpen, bpf.SysOpen, none, 0, none, none, 1, 2, none, none, none, 0},
-	{"creat", 85, none, 8, 8, event.TypeOpen, bpf.SysOpen, none, 0, none, none, none, 1, none, none, none, unix.O_CREAT | unix.O_WRONLY | unix.O_TRUNC},
-	{"openat", 257, 56, 295, 322, event.TypeOpen, bpf.SysOpen, 0, 1, none, none, 2, 3, none, none, none, 0},
-	{"openat2", 437, 437, 437, 437, event.TypeOpen, bpf.SysOpenat2, 0, 1, none, none, 2, none, none, none, none, 0},
-	{"truncate", 76, 45, 92, 92, event.TypeOpen, bpf.SysPath, none, 0, none, none, none, none, none, none, none, unix.O_WRONLY | unix.O_TRUNC},
-	{"truncate64", none, none, 193, 193, event.TypeOpen, bpf.SysPath, none, 0, none, none, none, none, none, none, none, unix.O_WRONLY | unix.O_TRUNC},
-	{"unlink", 87, none, 10, 10, event.TypeUnlink, bpf.SysPath, none, 0, none, none, none, none, none, none, none, 0},
-	{"unlinkat", 263, 35, 301, 328, event.TypeUnlink, bpf.SysPath, 0, 1, none, none, 2, none, none, none, none, 0},
-	{"rmdir", 84, none, 40, 40, event.TypeRmdir, bpf.SysPath, none, 0, none, none, none, none, none, none, none, unix.AT_REMOVEDIR},
-	{"rename", 82, none, 38, 38, event.TypeRename, bpf.SysPath, none, 0, none, 1, none, none, none, none, none, 0},
-	{"renameat", 264, 38, 302, 329, event.TypeRename, bpf.SysPath, 0, 1, 2, 3, none, none, none, none, none, 0},
-	{"renameat2", 316, 276, 353, 382, event.TypeRename, bpf.SysPath, 0, 1, 2, 3, 4, none, none, none, none, 0},
-	{"mkdir", 83, none, 39, 39, event.TypeMkdir, bpf.SysPath, none, 0, none, none, none, 1, none, none, none, 0},
-	{"mkdirat", 258, 34, 296, 323, event.TypeMkdir, bpf.SysPath, 0, 1, none, none, none, 2, none, none, none, 0},
-	{"chmod", 90, none, 15, 15, event.TypeChmod, bpf.SysPath, none, 0, none, none, none, 1, none, none, none, 0},
-	{"fchmod", 91, 52, 94, 94, event.TypeChmod, bpf.SysFD, none, none, none, none, none, 1, none, none, 0, 0},
-	{"fchmodat", 268, 53, 306, 333, event.TypeChmod, bpf.SysPath, 0, 1, none, none, none, 2, none, none, none, 0},
-	{"fchmodat2", 452, 452, 452, 452, event.TypeChmod, bpf.SysPath, 0, 1, none, none, 3, 2, none, none, none, 0},
-	{"chown", 92, none, 182, 182, event.TypeChown, bpf.SysPath, none, 0, none, none, none, none, 1, 2, none, 0},
-	{"lchown", 94, none, 16, 16, event.TypeChown, bpf.SysPath, none, 0, none, none, none, none, 1, 2, none, unix.AT_SYMLINK_NOFOLLOW},
-	{"fchown", 93, 55, 95, 95, event.TypeChown, bpf.SysFD, none, none, none, none, none, none, 1, 2, 0, 0},
-	{"fchownat", 260, 54, 298, 325, event.TypeChown, bpf.SysPath, 0, 1, none, none, 4, none, 2, 3, none, 0},
-	{"chown32", none, none, 212, 212, event.TypeChown, bpf.SysPath, none, 0, none, none, none, none, 1, 2, none, 0},
-	{"lchown32", none, none, 198, 198, event.TypeChown, bpf.SysPath, none, 0, none, none, none, none, 1, 2, none, unix.AT_SYMLINK_NOFOLLOW},
-	{"fchown32", none, none, 207, 207, event.TypeChown, bpf.SysFD, none, none, none, none, none, none, 1, 2, 0, 0},
-	{"link", 86, none, 9, 9, event.TypeLink, bpf.SysPath, none, 0, none, 1, none, none, none, none, none, 0},
-	{"linkat", 265, 37, 303, 330, event.TypeLink, bpf.SysPath, 0, 1, 2, 3, 4, none, none, none, none, 0},
-	// sockets: the address is argument path, its length argument mode
-	{"connect", 42, 203, 362, 283, event.TypeConnect, bpf.SysSock, none, 1, none, none, none, 2, none, none, 0, 0},
-	{"bind", 49, 200, 361, 282, event.TypeBind, bpf.SysSock, none, 1, none, none, none, 2, none, none, 0, 0},
+var fileSyscalls = []row{
+	{name: "open", typ: event.TypeOpen, kind: bpf.SysOpen, path: a0, flags: a1, mode: a2},
+	{name: "creat", typ: event.TypeOpen, kind: bpf.SysOpen, path: a0, mode: a1, fixed: unix.O_CREAT | unix.O_WRONLY | unix.O_TRUNC},
+	{name: "openat", typ: event.TypeOpen, kind: bpf.SysOpen, dirfd: a0, path: a1, flags: a2, mode: a3},
+	{name: "openat2", typ: event.TypeOpen, kind: bpf.SysOpenat2, dirfd: a0, path: a1, flags: a2},
+	{name: "truncate", typ: event.TypeOpen, kind: bpf.SysPath, path: a0, fixed: unix.O_WRONLY | unix.O_TRUNC},
+	{name: "truncate64", typ: event.TypeOpen, kind: bpf.SysPath, path: a0, fixed: unix.O_WRONLY | unix.O_TRUNC},
+	{name: "unlink", typ: event.TypeUnlink, kind: bpf.SysPath, path: a0},
+	{name: "unlinkat", typ: event.TypeUnlink, kind: bpf.SysPath, dirfd: a0, path: a1, flags: a2},
+	{name: "rmdir", typ: event.TypeRmdir, kind: bpf.SysPath, path: a0, fixed: unix.AT_REMOVEDIR},
+	{name: "rename", typ: event.TypeRename, kind: bpf.SysPath, path: a0, path2: a1},
+	{name: "renameat", typ: event.TypeRename, kind: bpf.SysPath, dirfd: a0, path: a1, dirfd2: a2, path2: a3},
+	{name: "renameat2", typ: event.TypeRename, kind: bpf.SysPath, dirfd: a0, path: a1, dirfd2: a2, path2: a3, flags: a4},
+	{name: "mkdir", typ: event.TypeMkdir, kind: bpf.SysPath, path: a0, mode: a1},
+	{name: "mkdirat", typ: event.TypeMkdir, kind: bpf.SysPath, dirfd: a0, path: a1, mode: a2},
+	{name: "chmod", typ: event.TypeChmod, kind: bpf.SysPath, path: a0, mode: a1},
+	{name: "fchmod", typ: event.TypeChmod, kind: bpf.SysFD, mode: a1, fd: a0},
+	{name: "fchmodat", typ: event.TypeChmod, kind: bpf.SysPath, dirfd: a0, path: a1, mode: a2},
+	{name: "fchmodat2", typ: event.TypeChmod, kind: bpf.SysPath, dirfd: a0, path: a1, flags: a3, mode: a2},
+	{name: "chown", typ: event.TypeChown, kind: bpf.SysPath, path: a0, uid: a1, gid: a2},
+	{name: "lchown", typ: event.TypeChown, kind: bpf.SysPath, path: a0, uid: a1, gid: a2, fixed: unix.AT_SYMLINK_NOFOLLOW},
+	{name: "fchown", typ: event.TypeChown, kind: bpf.SysFD, uid: a1, gid: a2, fd: a0},
+	{name: "fchownat", typ: event.TypeChown, kind: bpf.SysPath, dirfd: a0, path: a1, flags: a4, uid: a2, gid: a3},
+	{name: "chown32", typ: event.TypeChown, kind: bpf.SysPath, path: a0, uid: a1, gid: a2},
+	{name: "lchown32", typ: event.TypeChown, kind: bpf.SysPath, path: a0, uid: a1, gid: a2, fixed: unix.AT_SYMLINK_NOFOLLOW},
+	{name: "fchown32", typ: event.TypeChown, kind: bpf.SysFD, uid: a1, gid: a2, fd: a0},
+	{name: "link", typ: event.TypeLink, kind: bpf.SysPath, path: a0, path2: a1},
+	{name: "linkat", typ: event.TypeLink, kind: bpf.SysPath, dirfd: a0, path: a1, dirfd2: a2, path2: a3, flags: a4},
 }
 
-// table returns the table of the kernel side for an architecture (a GOARCH): the numbers of its own tasks, then those of
-// 32-bit ones. Only the rows of wanted types are filled in.
-func table(goarch string, types uint32) (t [2 * bpf.MaxSyscalls]bpf.Syscall) {
-	for _, r := range syscalls {
-		if types&(1<<r.typ) == 0 && (r.typ != event.TypeUnlink || types&(1<<event.TypeRmdir) == 0) {
+// socketSyscalls: the address is argument path, its length argument mode.
+var socketSyscalls = []row{
+	{name: "connect", typ: event.TypeConnect, kind: bpf.SysSock, path: a1, mode: a2, fd: a0},
+	{name: "bind", typ: event.TypeBind, kind: bpf.SysSock, path: a1, mode: a2, fd: a0},
+}
+
+// numbers returns the syscall numbers of an architecture (a GOARCH): those of its own tasks, and those of 32-bit ones.
+func numbers(goarch string) (native, compat *arch.Info) {
+	if goarch == "arm64" {
+		return arch.AARCH64, arch.ARM
+	}
+	return arch.X86_64, arch.I386
+}
+
+// table returns the table of the kernel side for an architecture: the numbers of its own tasks, then those of 32-bit ones.
+// Only the rows of wanted types are filled in.
+func table(goarch string, types event.TypeSet) (t [2 * bpf.MaxSyscalls]bpf.Syscall) {
+	native, compat := numbers(goarch)
+	for i := range syscalls {
+		r := &syscalls[i]
+		if !r.wanted(types) {
 			continue
 		}
-		n, c := r.amd64, r.i386
-		if goarch == "arm64" {
-			n, c = r.arm64, r.arm
-		}
 		d := bpf.Syscall{
-			Type: uint8(r.typ), Kind: r.kind, Dirfd: r.dirfd, Path: r.path, Dirfd2: r.dirfd2, Path2: r.path2,
-			Flags: r.flags, Mode: r.mode, Uid: r.uid, Gid: r.gid, Fd: r.fd, FixedFlags: r.fixed,
+			Type: uint8(r.typ), Kind: r.kind, Dirfd: int8(r.dirfd) - 1, Path: int8(r.path) - 1, Dirfd2: int8(r.dirfd2) - 1,
+			Path2: int8(r.path2) - 1, Flags: int8(r.flags) - 1, Mode: int8(r.mode) - 1, Uid: int8(r.uid) - 1, Gid: int8(r.gid) - 1,
+			Fd: int8(r.fd) - 1, Name: int8(r.text) - 1, Data: int8(r.data) - 1, DataSize: r.dataSize, FixedFlags: r.fixed,
 		}
-		if n >= 0 {
+		if r.keeps() {
+			d.Entry = 1
+		}
+		if n, ok := native.SyscallNames[r.name]; ok {
 			t[n] = d
 		}
-		if c >= 0 {
-			t[bpf.MaxSyscalls+c] = d
+		if n, ok := compat.SyscallNames[r.name]; ok {
+			t[bpf.MaxSyscalls+n] = d
 		}
 	}
 	return t
 }
 
-// needsEntry says whether one of the types keeps state from the entry of a syscall to its exit.
-func needsEntry(types uint32) bool {
-	for _, r := range syscalls {
-		if r.kind == bpf.SysPath && types&(1<<r.typ) != 0 {
-			return true
-		}
-	}
-	return false
+func (r *row) wanted(types event.TypeSet) bool {
+	return types.Has(r.typ) || r.typ == event.TypeUnlink && types.Has(event.TypeRmdir)
 }
 
-// SyscallTypes are the types that need the syscall tracepoints, as a bit set.
-func syscallTypes() (types uint32) {
-	for _, r := range syscalls {
-		types |= 1 << r.typ
-	}
-	return types
+// keeps says whether something is kept from the entry of the call to its exit.
+func (r *row) keeps() bool { return r.entry || r.kind == bpf.SysPath }
+
+// needsEntry says whether one of the types keeps state from the entry of a syscall to its exit.
+func needsEntry(types event.TypeSet) bool {
+	return slices.ContainsFunc(syscalls, func(r row) bool { return r.wanted(types) && r.keeps() })
+}
+
+// needsExit says whether one of the types is made by syscalls.
+func needsExit(types event.TypeSet) bool {
+	return slices.ContainsFunc(syscalls, func(r row) bool { return r.wanted(types) })
 }
 
 // SyscallNames returns the syscalls that make events of a type; none for a type that no syscall makes.

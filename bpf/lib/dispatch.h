@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Copyright The Picket Authors */
+#ifndef PICKET_DISPATCH_H
+#define PICKET_DISPATCH_H
+
+#include "fileop.h"
+#include "net.h"
+
+/*
+ * From a syscall to the functions of its kind. Those are global functions that are given the key of the scratch buffer, in
+ * which they find the arguments: enter_* return whether what they added is to be kept until the exit, exit_* whether the
+ * record is to be sent.
+ */
+
+static __always_inline bool keep_at_entry(struct pk_scratch *s, __u32 kind)
+{
+	bool keep;
+
+	switch (kind) {
+	case PK_SYS_FD:
+		keep = old_file(s->key);
+		break;
+	default:
+		keep = user_paths(s->key);
+	}
+	user_data(s->key);
+	return keep;
+}
+
+static __always_inline bool end_record(struct pk_scratch *s, __u32 kind)
+{
+	switch (kind) {
+	case PK_SYS_SOCK:
+		return exit_socket(s->key);
+	}
+	return exit_fileop(s->key);
+}
+
+static __always_inline int on_sys_enter(struct pt_regs *regs)
+{
+	__u32 nr = regs_nr(regs), type, kind, len;
+	const volatile struct pk_syscall *sc;
+	__u64 task, pid_tgid;
+	struct pk_scratch *s;
+	bool compat;
+	long err;
+
+	if (no_row(nr))
+		return 0;
+	task = bpf_get_current_task();
+	compat = task_is_compat(TYPED(task, struct task_struct));
+	sc = syscall_row(nr, compat);
+	if (!sc || !sc->entry)
+		return 0;
+	type = sc->type;
+	kind = sc->kind;
+	pid_tgid = bpf_get_current_pid_tgid();
+	if (pid_tgid >> 32 == config.self || !in_scope(task, pid_tgid >> 32))
+		return 0;
+	s = scratch_get(type, (struct task_struct *)task);
+	if (!s)
+		return 0;
+	s->nr = nr;
+	s->compat = compat;
+	load_args(s, regs, compat);
+	s->off = sizeof(__u32); /* the value of the state maps begins with its length */
+	if (keep_at_entry(s, kind)) {
+		len = s->off - sizeof(__u32);
+		*(__u32 *)s->data = len;
+		if (len <= PK_STATE_SMALL)
+			err = bpf_map_update_elem(&states_small, &pid_tgid, s->data, BPF_ANY);
+		else if (len <= PK_STATE_LARGE)
+			err = bpf_map_update_elem(&states_large, &pid_tgid, s->data, BPF_ANY);
+		else
+			err = -1;
+		if (err)
+			pk_count(type, PK_NOTE_STATE_FULL);
+	}
+	scratch_put(s);
+	return 0;
+}
+
+static __always_inline int on_sys_exit(struct pt_regs *regs, long ret)
+{
+	__u32 nr = regs_nr(regs), type, kind;
+	const volatile struct pk_syscall *sc;
+	__u64 task, pid_tgid;
+	struct pk_scratch *s;
+	struct pk_header *h;
+	bool compat, entry;
+
+	if (no_row(nr))
+		return 0;
+	task = bpf_get_current_task();
+	compat = task_is_compat(TYPED(task, struct task_struct));
+	sc = syscall_row(nr, compat);
+	if (!sc)
+		return 0;
+	kind = sc->kind;
+	type = sc->type;
+	entry = sc->entry;
+	pid_tgid = bpf_get_current_pid_tgid();
+	/* unlinkat serves unlink and rmdir, whose errors are asked for separately; which it is, its flags tell below. */
+	if (!wanted_outcome(type, ret) && !(type == PK_UNLINK && wanted_outcome(PK_RMDIR, ret)))
+		goto unwanted;
+	if (pid_tgid >> 32 == config.self || !in_scope(task, pid_tgid >> 32))
+		goto unwanted;
+	s = scratch_get(type, (struct task_struct *)task);
+	if (!s)
+		goto unwanted;
+	s->scope = 1;
+	s->nr = nr;
+	s->compat = compat;
+	s->ret = ret;
+	s->pid_tgid = pid_tgid;
+	load_args(s, regs, compat);
+	if (type == PK_UNLINK && (arg(s, sc->flags) & AT_REMOVEDIR))
+		type = PK_RMDIR;
+	if (!(config.types & (1ULL << type)) || !wanted_outcome(type, ret)) {
+		scratch_put(s);
+		goto unwanted;
+	}
+	h = header(s, type);
+	h->nr = nr;
+	h->retval = ret;
+	if (compat)
+		h->flags |= PK_COMPAT;
+	if (!end_record(s, kind)) {
+		scratch_put(s);
+		goto unwanted;
+	}
+	submit(s->key, type, type == PK_SETUID || type == PK_SETGID || type == PK_CAPSET);
+	scratch_put(s);
+	return 0;
+unwanted:
+	if (entry)
+		drop_state(pid_tgid);
+	return 0;
+}
+
+#endif
