@@ -85,7 +85,7 @@ func TestFlatEventErrors(t *testing.T) {
 		`{} {}`:                                "followed by something else",
 		`{"type":5}`:                           "type is a number, not a string",
 		`{"type":"opn"}`:                       `unknown event type "opn"`,
-		`{"type":"imds"}`:                       "does not produce it yet",
+		`{"type":"imds"}`:                      "does not produce it yet",
 		`{"process.nix":1}`:                    `unknown field "process.nix"`,
 		`{"type":"open","exec.pid":1}`:         `field "exec.pid" is of event type exec, and the event's is open`,
 		`{"open.flags":1}`:                     "the event has no type",

@@ -25,7 +25,7 @@ var fileCases = cases("file", []testcase{
 				"file.mode": unix.S_IFDIR | 0o750, "file.uid": 0, "file.user": "root", "file.destination.mode": 0o750, "file.mount_id": present,
 			}, attrs: map[string]any{"picket.syscall.path": "d", "picket.file.source": "post_stat"}},
 			{typ: "mkdir", members: map[string]any{
-				"evt.outcome": "Refused", "file.path": "$DIR/e", "file.destination.mode": 0o700, "process.uid": 65534, "process.user": "nobody",
+				"evt.outcome": "Refused", "file.path": "$DIR/e", "file.destination.mode": 0o700, "file.inode": absent, "process.uid": 65534, "process.user": "nobody",
 			}, attrs: map[string]any{"picket.event.retval": -int(unix.EACCES), "picket.file.source": "user_path"}},
 		},
 	},

@@ -343,5 +343,5 @@ func fails(err error, with unix.Errno) error {
 	if errors.Is(err, with) {
 		return nil
 	}
-	return fmt.Errorf("want %v, got %v", with, err)
+	return fmt.Errorf("want %v, got %w", with, err)
 }
