@@ -45,6 +45,13 @@ int picket_sys_exit(__u64 *ctx)
 	return on_sys_exit((void *)ctx[0], (long)ctx[1]);
 }
 
+/* TP_PROTO(int sig, struct kernel_siginfo *info, struct task_struct *task, int group, int result) */
+SEC("tp_btf/signal_generate")
+int picket_signal(__u64 *ctx)
+{
+	return on_signal((int)ctx[0], (void *)ctx[1], (void *)ctx[2]);
+}
+
 /* The processes that were there before Picket, as records of type exec. */
 SEC("iter/task")
 int picket_tasks(struct bpf_iter__task *ctx)

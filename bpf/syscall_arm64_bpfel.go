@@ -395,6 +395,7 @@ const (
 	SyscallProgPicketExec       = "picket_exec"
 	SyscallProgPicketExit       = "picket_exit"
 	SyscallProgPicketFork       = "picket_fork"
+	SyscallProgPicketSignal     = "picket_signal"
 	SyscallProgPicketSysEnter   = "picket_sys_enter"
 	SyscallProgPicketSysExit    = "picket_sys_exit"
 	SyscallProgPicketTasks      = "picket_tasks"
@@ -470,6 +471,7 @@ type SyscallProgramSpecs struct {
 	PicketExec     *ebpf.ProgramSpec `ebpf:"picket_exec"`
 	PicketExit     *ebpf.ProgramSpec `ebpf:"picket_exit"`
 	PicketFork     *ebpf.ProgramSpec `ebpf:"picket_fork"`
+	PicketSignal   *ebpf.ProgramSpec `ebpf:"picket_signal"`
 	PicketSysEnter *ebpf.ProgramSpec `ebpf:"picket_sys_enter"`
 	PicketSysExit  *ebpf.ProgramSpec `ebpf:"picket_sys_exit"`
 	PicketTasks    *ebpf.ProgramSpec `ebpf:"picket_tasks"`
@@ -601,6 +603,7 @@ type SyscallPrograms struct {
 	PicketExec     *ebpf.Program `ebpf:"picket_exec"`
 	PicketExit     *ebpf.Program `ebpf:"picket_exit"`
 	PicketFork     *ebpf.Program `ebpf:"picket_fork"`
+	PicketSignal   *ebpf.Program `ebpf:"picket_signal"`
 	PicketSysEnter *ebpf.Program `ebpf:"picket_sys_enter"`
 	PicketSysExit  *ebpf.Program `ebpf:"picket_sys_exit"`
 	PicketTasks    *ebpf.Program `ebpf:"picket_tasks"`
@@ -611,6 +614,7 @@ func (p *SyscallPrograms) Close() error {
 		p.PicketExec,
 		p.PicketExit,
 		p.PicketFork,
+		p.PicketSignal,
 		p.PicketSysEnter,
 		p.PicketSysExit,
 		p.PicketTasks,

@@ -27,6 +27,7 @@ const (
 	SyscallDirectProgPicketExec       = "picket_exec"
 	SyscallDirectProgPicketExit       = "picket_exit"
 	SyscallDirectProgPicketFork       = "picket_fork"
+	SyscallDirectProgPicketSignal     = "picket_signal"
 	SyscallDirectProgPicketSysEnter   = "picket_sys_enter"
 	SyscallDirectProgPicketSysExit    = "picket_sys_exit"
 	SyscallDirectProgPicketTasks      = "picket_tasks"
@@ -102,6 +103,7 @@ type SyscallDirectProgramSpecs struct {
 	PicketExec     *ebpf.ProgramSpec `ebpf:"picket_exec"`
 	PicketExit     *ebpf.ProgramSpec `ebpf:"picket_exit"`
 	PicketFork     *ebpf.ProgramSpec `ebpf:"picket_fork"`
+	PicketSignal   *ebpf.ProgramSpec `ebpf:"picket_signal"`
 	PicketSysEnter *ebpf.ProgramSpec `ebpf:"picket_sys_enter"`
 	PicketSysExit  *ebpf.ProgramSpec `ebpf:"picket_sys_exit"`
 	PicketTasks    *ebpf.ProgramSpec `ebpf:"picket_tasks"`
@@ -233,6 +235,7 @@ type SyscallDirectPrograms struct {
 	PicketExec     *ebpf.Program `ebpf:"picket_exec"`
 	PicketExit     *ebpf.Program `ebpf:"picket_exit"`
 	PicketFork     *ebpf.Program `ebpf:"picket_fork"`
+	PicketSignal   *ebpf.Program `ebpf:"picket_signal"`
 	PicketSysEnter *ebpf.Program `ebpf:"picket_sys_enter"`
 	PicketSysExit  *ebpf.Program `ebpf:"picket_sys_exit"`
 	PicketTasks    *ebpf.Program `ebpf:"picket_tasks"`
@@ -243,6 +246,7 @@ func (p *SyscallDirectPrograms) Close() error {
 		p.PicketExec,
 		p.PicketExit,
 		p.PicketFork,
+		p.PicketSignal,
 		p.PicketSysEnter,
 		p.PicketSysExit,
 		p.PicketTasks,

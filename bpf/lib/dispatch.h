@@ -5,6 +5,8 @@
 
 #include "fileop.h"
 #include "net.h"
+#include "cred.h"
+#include "target.h"
 
 /*
  * From a syscall to the functions of its kind. Those are global functions that are given the key of the scratch buffer, in
@@ -20,6 +22,8 @@ static __always_inline bool keep_at_entry(struct pk_scratch *s, __u32 kind)
 	case PK_SYS_FD:
 		keep = old_file(s->key);
 		break;
+	case PK_SYS_CRED:
+		return enter_cred(s->key);
 	default:
 		keep = user_paths(s->key);
 	}
@@ -32,6 +36,12 @@ static __always_inline bool end_record(struct pk_scratch *s, __u32 kind)
 	switch (kind) {
 	case PK_SYS_SOCK:
 		return exit_socket(s->key);
+	case PK_SYS_CRED:
+		return exit_cred(s->key);
+	case PK_SYS_SIGNAL:
+		return exit_signal(s->key);
+	case PK_SYS_PTRACE:
+		return exit_ptrace(s->key);
 	}
 	return exit_fileop(s->key);
 }

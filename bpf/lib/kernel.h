@@ -127,10 +127,15 @@ struct files_struct { struct fdtable *fdt; };
 struct ns_common { unsigned int inum; };
 struct mnt_namespace { struct ns_common ns; };
 struct net { struct ns_common ns; };
-struct pid_namespace { struct pid_namespace *parent; struct ns_common ns; };
+struct xarray { void *xa_head; };
+struct xa_node { unsigned char shift; void *slots[64]; };
+struct idr { struct xarray idr_rt; };
+struct pid_namespace { struct pid_namespace *parent; struct ns_common ns; struct idr idr; };
 struct nsproxy { struct mnt_namespace *mnt_ns; struct net *net_ns; };
 struct upid { int nr; struct pid_namespace *ns; };
-struct pid { unsigned int level; struct upid numbers[1]; };
+struct hlist_node { struct hlist_node *next, **pprev; };
+struct hlist_head { struct hlist_node *first; };
+struct pid { unsigned int level; struct hlist_head tasks[4]; struct upid numbers[1]; };
 
 typedef struct { __u64 val; } kernel_cap_t;
 struct kernel_cap_struct___old { __u32 cap[2]; };
@@ -182,10 +187,13 @@ struct task_struct {
 	struct nsproxy *nsproxy;
 	struct signal_struct *signal;
 	struct pid *thread_pid;
+	struct hlist_node pid_links[4];
 	struct css_set *cgroups;
 	kuid_t loginuid;
 	unsigned int sessionid;
 };
+
+struct kernel_siginfo { int si_signo, si_errno, si_code; };
 
 struct linux_binprm { struct file *file; const char *filename, *interp; };
 

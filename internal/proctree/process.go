@@ -67,7 +67,7 @@ func (t *Tree) pathOf(n *node, x *Exec, rank uint8, prev *node) string {
 func (t *Tree) forkProcess(n, parent *node, pp *event.Process, f *Fork) {
 	n.key = keyOf(&f.Parent).owned()
 	n.alts = nil
-	p := clone(pp)
+	p := Clone(pp)
 	p.ID, p.PID, p.TID, p.PPID = f.ChildID, f.ChildPID, f.ChildPID, f.Parent.PID
 	n.forkTime, n.execTime = f.Time, 0
 	n.cgroupPath = parent.cgroupPath
@@ -189,7 +189,7 @@ func (t *Tree) touch(n *node, a *Actor) *event.Process {
 		return p
 	}
 	old := variant{key: n.key, proc: n.proc, cgroupPath: n.cgroupPath}
-	p := clone(n.proc)
+	p := Clone(n.proc)
 	if k.cgroupID != old.key.cgroupID {
 		n.cgroupPath = t.cgroupPath(n.pid, k.cgroupID)
 	}
@@ -219,7 +219,7 @@ func (t *Tree) touch(n *node, a *Actor) *event.Process {
 // enterScope completes an image that was out of scope until now.
 func (t *Tree) enterScope(n *node, a *Actor) {
 	n.inScope = true
-	p := clone(n.proc)
+	p := Clone(n.proc)
 	if n.cgroupPath == "" || a.CgroupID != n.key.cgroupID {
 		n.cgroupPath = t.cgroupPath(n.pid, a.CgroupID)
 	}
@@ -230,7 +230,7 @@ func (t *Tree) enterScope(n *node, a *Actor) {
 
 // refresh makes n's process anew after a change of what the node knows beside its key.
 func (t *Tree) refresh(n *node) {
-	p := clone(n.proc)
+	p := Clone(n.proc)
 	t.apply(n, p, n.proc)
 	t.restate(n, p)
 }
@@ -251,8 +251,8 @@ func (t *Tree) replace(n *node, p *event.Process) {
 	}
 }
 
-// clone copies what of a Process is not derived. It is done by member because a Process cannot be copied.
-func clone(p *event.Process) *event.Process {
+// Clone copies what of a Process is not derived. It is done by member because a Process cannot be copied.
+func Clone(p *event.Process) *event.Process {
 	return &event.Process{
 		PID: p.PID, PPID: p.PPID, TID: p.TID, UID: p.UID, GID: p.GID, User: p.User, Group: p.Group,
 		PathResolutionError: p.PathResolutionError, Comm: p.Comm, TTY: p.TTY,

@@ -190,6 +190,20 @@ func (t *Tree) Lookup(a *Actor) event.ProcessContext {
 	return t.context(n, t.touch(n, a), a.TID)
 }
 
+// Find returns the context of a process that something was done to, as it is known; false if it is not in the tree. It
+// changes nothing: the state of a process follows from what it does. In the middle of an exec a process has an id that no
+// record has told yet; then it is still the image before.
+func (t *Tree) Find(id uint64, pid uint32) (event.ProcessContext, bool) {
+	n := t.nodes[id]
+	if n == nil {
+		n = t.pids[pid]
+	}
+	if n == nil || n.proc == nil {
+		return event.ProcessContext{}, false
+	}
+	return t.context(n, n.proc, n.pid), true
+}
+
 // Exec adds the image of an exec and returns its context.
 func (t *Tree) Exec(x *Exec) event.ProcessContext {
 	n := t.node(x.ID, x.PID)

@@ -1012,5 +1012,5 @@ func TestCloneCopiesAll(t *testing.T) {
 			t.Fatalf("no value for %s", v.Type().Field(i).Name)
 		}
 	}
-	assert.Equal(t, p, clone(p))
+	assert.Equal(t, p, Clone(p))
 }

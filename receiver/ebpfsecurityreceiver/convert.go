@@ -46,6 +46,7 @@ type converter struct {
 	base    []byte
 	path    []byte
 	pids    []uint32
+	processScratch
 }
 
 // convert keeps the process tree up to date with a record and makes its event. The event is valid until the next call. It
@@ -75,6 +76,12 @@ func (c *converter) convert(r *sensor.Record) *event.Event {
 		})
 	case event.TypeExit:
 		ev.Process = c.tree.Exit(&proctree.Exit{Actor: c.actor, Time: now, InScope: r.Flags&bpf.InScope != 0})
+	case event.TypeSetUID, event.TypeSetGID, event.TypeCapset:
+		if !c.credsOf(r) {
+			c.tree.Lookup(&c.actor)
+			return nil
+		}
+		ev.Process = c.tree.Lookup(&c.actor)
 	default:
 		ev.Process = c.tree.Lookup(&c.actor)
 	}
@@ -118,6 +125,11 @@ var fills = [bpf.NumTypes]func(*converter, *event.Event, *sensor.Record) bool{
 	event.TypeLink:    (*converter).fileOp,
 	event.TypeConnect: (*converter).socket,
 	event.TypeBind:    (*converter).socket,
+	event.TypeSetUID:  (*converter).credentials,
+	event.TypeSetGID:  (*converter).credentials,
+	event.TypeCapset:  (*converter).credentials,
+	event.TypeSignal:  (*converter).sentSignal,
+	event.TypePTrace:  (*converter).traced,
 }
 
 func (c *converter) fillNothing(*event.Event, *sensor.Record) bool { return true }

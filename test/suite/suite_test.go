@@ -298,8 +298,8 @@ func (w *watch) expect(t *testing.T, wants, not []want, dir, pid string) {
 		if !found {
 			t.Errorf("no event like %+v", wants[i])
 			for j := range events {
-				if events[j].typ == wants[i].typ && (events[j].pid == pid) != wants[i].other {
-					t.Logf("there is one that differs (%s): %.3000s", strings.Join(events[j].differs(&wants[i], dir, pid), "; "), events[j].text)
+				if events[j].typ == wants[i].typ && (events[j].pid == pid) != wants[i].other && strings.Contains(events[j].text, pid) {
+					t.Logf("there is one that differs (%s): %.1500s", strings.Join(events[j].differs(&wants[i], dir, pid), "; "), events[j].text)
 				}
 			}
 		}

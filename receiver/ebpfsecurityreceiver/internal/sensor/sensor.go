@@ -210,6 +210,7 @@ var hooks = []hook{
 	{program: "picket_fork"},
 	{program: "picket_exec"},
 	{program: "picket_exit"},
+	{program: "picket_signal", types: event.Set(event.TypeSignal)},
 	{program: "picket_sys_enter", needed: needsEntry},
 	{program: "picket_sys_exit", needed: needsExit},
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +33,7 @@ const actorEnv = "PICKET_TEST_ACTOR"
 // TestMain turns the test binary into the watched process: the sensor leaves out its own process.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(actorEnv); dir != "" {
+		runtime.LockOSThread()
 		if err := act(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -75,9 +77,19 @@ func act(dir string) error {
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	check("socket", err)
 	check("bind", unix.Bind(s, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	check("kill", unix.Kill(os.Getpid(), unix.SIGWINCH))
 	check("connect", unix.Connect(s, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: 9}))
 	if os.Getuid() == 0 {
-		check("setresuid", unix.Setresuid(65534, 65534, 65534))
+		const nobody = 65534
+		if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody); e != 0 { // of this thread only
+			check("setresuid", e)
+		}
+		if _, _, e := unix.RawSyscall6(unix.SYS_PTRACE, unix.PTRACE_ATTACH, uintptr(os.Getppid()), 1, 2, 0, 0); e != unix.EPERM {
+			check("ptrace as nobody", fmt.Errorf("want EPERM, got %w", e))
+		}
+		if err := unix.Kill(os.Getppid(), unix.SIGURG); !errors.Is(err, unix.EPERM) {
+			check("kill as nobody", fmt.Errorf("want EPERM, got %w", err))
+		}
 		if _, err := unix.Open(filepath.Join(dir, "a2"), unix.O_CREAT|unix.O_WRONLY, 0o644); !errors.Is(err, unix.EACCES) {
 			check("open as nobody", fmt.Errorf("want EACCES, got %w", err))
 		}
@@ -102,6 +114,7 @@ type seen struct {
 	flags, mode, uid, gid uint32
 	fileMode, fileUID     uint32
 	addr                  string
+	target                uint32 // pid, or the uid before
 }
 
 // TestSmoke loads every program, attaches them, and looks at the records of one process that does everything once. It is
@@ -202,6 +215,16 @@ func smoke(t *testing.T, object string) {
 				require.Equal(t, uint16(unix.IPPROTO_UDP), n.Protocol)
 				e.addr = net.IP(n.Saddr[:4]).String() + ">" + net.IP(n.Daddr[:4]).String()
 				require.NotZero(t, n.Sport)
+			case event.TypeSetUID:
+				old, ok := r.OldCreds()
+				require.True(t, ok)
+				e.uid, e.target = r.Uid, old.Uid
+			case event.TypeSignal, event.TypePTrace:
+				e.flags, e.target = r.Target().Request, r.Target().Pid
+				if e.typ == event.TypeSignal && e.flags != uint32(unix.SIGWINCH) && e.target == pid {
+					return // the Go runtime's own
+				}
+				require.NotZero(t, r.Target().Id)
 			default:
 				op := r.FileOp()
 				e.str, e.str2, e.base = string(r.Segments[bpf.SegString].Data), string(r.Segments[bpf.SegString2].Data), names(r.Segments[bpf.SegBase])
@@ -238,7 +261,11 @@ func smoke(t *testing.T, object string) {
 		{typ: event.TypeUnlink, str: "d/b", base: dir},
 		{typ: event.TypeRmdir, str: "d", base: dir, flags: unix.AT_REMOVEDIR},
 		{typ: event.TypeBind, path: "/", addr: "127.0.0.1>0.0.0.0"},
+		{typ: event.TypeSignal, path: "/", flags: uint32(unix.SIGWINCH), target: pid},
 		{typ: event.TypeConnect, path: "/", addr: "127.0.0.1>127.0.0.1"},
+		{typ: event.TypeSetUID, path: "/", uid: 65534},
+		{typ: event.TypePTrace, path: "/", retval: -int64(unix.EPERM), flags: unix.PTRACE_ATTACH, target: uint32(os.Getpid())},
+		{typ: event.TypeSignal, path: "/", retval: -int64(unix.EPERM), flags: uint32(unix.SIGURG), target: uint32(os.Getpid())},
 		{typ: event.TypeOpen, str: dir + "/a2", retval: -int64(unix.EACCES), flags: unix.O_CREAT | unix.O_WRONLY, mode: 0o644},
 		{typ: event.TypeExit, path: "/"},
 	}
@@ -246,7 +273,7 @@ func smoke(t *testing.T, object string) {
 		if want[i].path == "" {
 			want[i].path = "/"
 		}
-		if want[i].base == "" && want[i].typ != event.TypeFork && want[i].typ != event.TypeExec && want[i].typ != event.TypeExit && want[i].addr == "" {
+		if want[i].base == "" && fixedSizes[want[i].typ] == fixedSizes[event.TypeOpen] {
 			want[i].base = "/"
 		}
 	}

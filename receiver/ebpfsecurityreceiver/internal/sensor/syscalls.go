@@ -43,7 +43,9 @@ type row struct {
 }
 
 // syscalls is the table of the calls that make events, in families. A name that an architecture has not got makes none there.
-var syscalls = slices.Concat(fileSyscalls, socketSyscalls)
+var syscalls = slices.Concat(
+	fileSyscalls, socketSyscalls, credSyscalls, targetSyscalls,
+)
 
 var fileSyscalls = []row{
 	{name: "open", typ: event.TypeOpen, kind: bpf.SysOpen, path: a0, flags: a1, mode: a2},
