@@ -35,7 +35,14 @@ int picket_exit(__u64 *ctx)
 SEC("tp_btf/sys_enter")
 int picket_sys_enter(__u64 *ctx)
 {
-	return on_sys_enter((void *)ctx[0]);
+	return on_sys_enter((void *)ctx[0], false);
+}
+
+/* The same for kernels that have bpf_find_vma. */
+SEC("tp_btf/sys_enter")
+int picket_sys_enter_vma(__u64 *ctx)
+{
+	return on_sys_enter((void *)ctx[0], true);
 }
 
 /* TP_PROTO(struct pt_regs *regs, long ret) */

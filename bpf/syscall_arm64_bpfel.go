@@ -384,46 +384,47 @@ const (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	SyscallMapEvents            = "events"
-	SyscallMapLosses            = "losses"
-	SyscallMapScopeCgroups      = "scope_cgroups"
-	SyscallMapScopePidns        = "scope_pidns"
-	SyscallMapScopeTrees        = "scope_trees"
-	SyscallMapScratch           = "scratch"
-	SyscallMapStatesLarge       = "states_large"
-	SyscallMapStatesSmall       = "states_small"
-	SyscallProgPicketExec       = "picket_exec"
-	SyscallProgPicketExit       = "picket_exit"
-	SyscallProgPicketFork       = "picket_fork"
-	SyscallProgPicketSignal     = "picket_signal"
-	SyscallProgPicketSysEnter   = "picket_sys_enter"
-	SyscallProgPicketSysExit    = "picket_sys_exit"
-	SyscallProgPicketTasks      = "picket_tasks"
-	SyscallVarAnchorBpf         = "anchor_bpf"
-	SyscallVarAnchorCreds       = "anchor_creds"
-	SyscallVarAnchorDns         = "anchor_dns"
-	SyscallVarAnchorExec        = "anchor_exec"
-	SyscallVarAnchorExit        = "anchor_exit"
-	SyscallVarAnchorFileFlags   = "anchor_file_flags"
-	SyscallVarAnchorFileop      = "anchor_fileop"
-	SyscallVarAnchorFork        = "anchor_fork"
-	SyscallVarAnchorHeader      = "anchor_header"
-	SyscallVarAnchorHeaderFlags = "anchor_header_flags"
-	SyscallVarAnchorLoss        = "anchor_loss"
-	SyscallVarAnchorMem         = "anchor_mem"
-	SyscallVarAnchorMount       = "anchor_mount"
-	SyscallVarAnchorNet         = "anchor_net"
-	SyscallVarAnchorOption      = "anchor_option"
-	SyscallVarAnchorScope       = "anchor_scope"
-	SyscallVarAnchorSeg         = "anchor_seg"
-	SyscallVarAnchorSegFlags    = "anchor_seg_flags"
-	SyscallVarAnchorSegKind     = "anchor_seg_kind"
-	SyscallVarAnchorSplice      = "anchor_splice"
-	SyscallVarAnchorSyscallKind = "anchor_syscall_kind"
-	SyscallVarAnchorTarget      = "anchor_target"
-	SyscallVarAnchorType        = "anchor_type"
-	SyscallVarConfig            = "config"
-	SyscallVarSyscalls          = "syscalls"
+	SyscallMapEvents             = "events"
+	SyscallMapLosses             = "losses"
+	SyscallMapScopeCgroups       = "scope_cgroups"
+	SyscallMapScopePidns         = "scope_pidns"
+	SyscallMapScopeTrees         = "scope_trees"
+	SyscallMapScratch            = "scratch"
+	SyscallMapStatesLarge        = "states_large"
+	SyscallMapStatesSmall        = "states_small"
+	SyscallProgPicketExec        = "picket_exec"
+	SyscallProgPicketExit        = "picket_exit"
+	SyscallProgPicketFork        = "picket_fork"
+	SyscallProgPicketSignal      = "picket_signal"
+	SyscallProgPicketSysEnter    = "picket_sys_enter"
+	SyscallProgPicketSysEnterVma = "picket_sys_enter_vma"
+	SyscallProgPicketSysExit     = "picket_sys_exit"
+	SyscallProgPicketTasks       = "picket_tasks"
+	SyscallVarAnchorBpf          = "anchor_bpf"
+	SyscallVarAnchorCreds        = "anchor_creds"
+	SyscallVarAnchorDns          = "anchor_dns"
+	SyscallVarAnchorExec         = "anchor_exec"
+	SyscallVarAnchorExit         = "anchor_exit"
+	SyscallVarAnchorFileFlags    = "anchor_file_flags"
+	SyscallVarAnchorFileop       = "anchor_fileop"
+	SyscallVarAnchorFork         = "anchor_fork"
+	SyscallVarAnchorHeader       = "anchor_header"
+	SyscallVarAnchorHeaderFlags  = "anchor_header_flags"
+	SyscallVarAnchorLoss         = "anchor_loss"
+	SyscallVarAnchorMem          = "anchor_mem"
+	SyscallVarAnchorMount        = "anchor_mount"
+	SyscallVarAnchorNet          = "anchor_net"
+	SyscallVarAnchorOption       = "anchor_option"
+	SyscallVarAnchorScope        = "anchor_scope"
+	SyscallVarAnchorSeg          = "anchor_seg"
+	SyscallVarAnchorSegFlags     = "anchor_seg_flags"
+	SyscallVarAnchorSegKind      = "anchor_seg_kind"
+	SyscallVarAnchorSplice       = "anchor_splice"
+	SyscallVarAnchorSyscallKind  = "anchor_syscall_kind"
+	SyscallVarAnchorTarget       = "anchor_target"
+	SyscallVarAnchorType         = "anchor_type"
+	SyscallVarConfig             = "config"
+	SyscallVarSyscalls           = "syscalls"
 )
 
 // LoadSyscall returns the embedded CollectionSpec for Syscall.
@@ -468,13 +469,14 @@ type SyscallSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SyscallProgramSpecs struct {
-	PicketExec     *ebpf.ProgramSpec `ebpf:"picket_exec"`
-	PicketExit     *ebpf.ProgramSpec `ebpf:"picket_exit"`
-	PicketFork     *ebpf.ProgramSpec `ebpf:"picket_fork"`
-	PicketSignal   *ebpf.ProgramSpec `ebpf:"picket_signal"`
-	PicketSysEnter *ebpf.ProgramSpec `ebpf:"picket_sys_enter"`
-	PicketSysExit  *ebpf.ProgramSpec `ebpf:"picket_sys_exit"`
-	PicketTasks    *ebpf.ProgramSpec `ebpf:"picket_tasks"`
+	PicketExec        *ebpf.ProgramSpec `ebpf:"picket_exec"`
+	PicketExit        *ebpf.ProgramSpec `ebpf:"picket_exit"`
+	PicketFork        *ebpf.ProgramSpec `ebpf:"picket_fork"`
+	PicketSignal      *ebpf.ProgramSpec `ebpf:"picket_signal"`
+	PicketSysEnter    *ebpf.ProgramSpec `ebpf:"picket_sys_enter"`
+	PicketSysEnterVma *ebpf.ProgramSpec `ebpf:"picket_sys_enter_vma"`
+	PicketSysExit     *ebpf.ProgramSpec `ebpf:"picket_sys_exit"`
+	PicketTasks       *ebpf.ProgramSpec `ebpf:"picket_tasks"`
 }
 
 // SyscallMapSpecs contains maps before they are loaded into the kernel.
@@ -600,13 +602,14 @@ type SyscallVariables struct {
 //
 // It can be passed to LoadSyscallObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SyscallPrograms struct {
-	PicketExec     *ebpf.Program `ebpf:"picket_exec"`
-	PicketExit     *ebpf.Program `ebpf:"picket_exit"`
-	PicketFork     *ebpf.Program `ebpf:"picket_fork"`
-	PicketSignal   *ebpf.Program `ebpf:"picket_signal"`
-	PicketSysEnter *ebpf.Program `ebpf:"picket_sys_enter"`
-	PicketSysExit  *ebpf.Program `ebpf:"picket_sys_exit"`
-	PicketTasks    *ebpf.Program `ebpf:"picket_tasks"`
+	PicketExec        *ebpf.Program `ebpf:"picket_exec"`
+	PicketExit        *ebpf.Program `ebpf:"picket_exit"`
+	PicketFork        *ebpf.Program `ebpf:"picket_fork"`
+	PicketSignal      *ebpf.Program `ebpf:"picket_signal"`
+	PicketSysEnter    *ebpf.Program `ebpf:"picket_sys_enter"`
+	PicketSysEnterVma *ebpf.Program `ebpf:"picket_sys_enter_vma"`
+	PicketSysExit     *ebpf.Program `ebpf:"picket_sys_exit"`
+	PicketTasks       *ebpf.Program `ebpf:"picket_tasks"`
 }
 
 func (p *SyscallPrograms) Close() error {
@@ -616,6 +619,7 @@ func (p *SyscallPrograms) Close() error {
 		p.PicketFork,
 		p.PicketSignal,
 		p.PicketSysEnter,
+		p.PicketSysEnterVma,
 		p.PicketSysExit,
 		p.PicketTasks,
 	)

@@ -7,6 +7,8 @@
 #include "net.h"
 #include "cred.h"
 #include "target.h"
+#include "mem.h"
+#include "bpfcall.h"
 
 /*
  * From a syscall to the functions of its kind. Those are global functions that are given the key of the scratch buffer, in
@@ -14,7 +16,7 @@
  * record is to be sent.
  */
 
-static __always_inline bool keep_at_entry(struct pk_scratch *s, __u32 kind)
+static __always_inline bool keep_at_entry(struct pk_scratch *s, __u32 kind, bool find_vma)
 {
 	bool keep;
 
@@ -24,6 +26,10 @@ static __always_inline bool keep_at_entry(struct pk_scratch *s, __u32 kind)
 		break;
 	case PK_SYS_CRED:
 		return enter_cred(s->key);
+	case PK_SYS_MPROTECT:
+		return find_vma ? enter_mprotect_find(s->key) : enter_mprotect(s->key);
+	case PK_SYS_SPLICE:
+		return enter_splice(s->key);
 	default:
 		keep = user_paths(s->key);
 	}
@@ -42,11 +48,19 @@ static __always_inline bool end_record(struct pk_scratch *s, __u32 kind)
 		return exit_signal(s->key);
 	case PK_SYS_PTRACE:
 		return exit_ptrace(s->key);
+	case PK_SYS_MMAP:
+		return exit_mmap(s->key);
+	case PK_SYS_MPROTECT:
+		return exit_mprotect(s->key);
+	case PK_SYS_SPLICE:
+		return exit_splice(s->key);
+	case PK_SYS_BPF:
+		return exit_bpf(s->key);
 	}
 	return exit_fileop(s->key);
 }
 
-static __always_inline int on_sys_enter(struct pt_regs *regs)
+static __always_inline int on_sys_enter(struct pt_regs *regs, bool find_vma)
 {
 	__u32 nr = regs_nr(regs), type, kind, len;
 	const volatile struct pk_syscall *sc;
@@ -74,7 +88,7 @@ static __always_inline int on_sys_enter(struct pt_regs *regs)
 	s->compat = compat;
 	load_args(s, regs, compat);
 	s->off = sizeof(__u32); /* the value of the state maps begins with its length */
-	if (keep_at_entry(s, kind)) {
+	if (keep_at_entry(s, kind, find_vma)) {
 		len = s->off - sizeof(__u32);
 		*(__u32 *)s->data = len;
 		if (len <= PK_STATE_SMALL)
@@ -109,6 +123,8 @@ static __always_inline int on_sys_exit(struct pt_regs *regs, long ret)
 	kind = sc->kind;
 	type = sc->type;
 	entry = sc->entry;
+	if (kind == PK_SYS_MMAP && mmap_is_filtered(regs, compat))
+		return 0;
 	pid_tgid = bpf_get_current_pid_tgid();
 	/* unlinkat serves unlink and rmdir, whose errors are asked for separately; which it is, its flags tell below. */
 	if (!wanted_outcome(type, ret) && !(type == PK_UNLINK && wanted_outcome(PK_RMDIR, ret)))

@@ -47,13 +47,16 @@ typedef _Bool bool;
 #define AF_INET6 10
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
+#define S_IFIFO 0010000
+#define PROT_EXEC 0x4
+#define VM_EXEC 0x4
+#define MAP_ANONYMOUS 0x20
 #define SIGNAL_GROUP_EXIT 0x4 /* include/linux/sched/signal.h */
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
 #define PF_FORKNOEXEC 0x00000040
 #define TS_COMPAT 0x0002      /* arch/x86/include/asm/thread_info.h */
 #define TIF_32BIT_ARM64 22    /* arch/arm64/include/asm/thread_info.h */
 
-struct bpf_map;
 struct seq_file;
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -152,6 +155,21 @@ struct mm_struct {
 	unsigned long arg_start, arg_end, env_start, env_end;
 	struct file *exe_file;
 };
+struct vm_area_struct { unsigned long vm_start, vm_end, vm_flags; };
+struct rb_node { struct rb_node *rb_right, *rb_left; };
+struct rb_root { struct rb_node *rb_node; };
+struct mm_struct___v60 { struct rb_root mm_rb; }; /* before 6.1 */
+struct vm_area_struct___v60 { struct rb_node vm_rb; };
+
+struct pipe_buffer { unsigned int flags; };
+struct pipe_inode_info { unsigned int head, ring_size; struct pipe_buffer *bufs; };
+
+struct bpf_prog_aux { __u32 id; char name[16]; };
+enum bpf_prog_type { PK_PROG_TYPE };
+enum bpf_attach_type { PK_ATTACH_TYPE };
+enum bpf_map_type { PK_MAP_TYPE };
+struct bpf_prog { enum bpf_prog_type type; enum bpf_attach_type expected_attach_type; __u8 tag[8]; struct bpf_prog_aux *aux; };
+struct bpf_map { enum bpf_map_type map_type; __u32 id; char name[16]; };
 struct tty_struct { char name[64]; };
 enum pid_type { PIDTYPE_PID, PIDTYPE_TGID, PIDTYPE_PGID, PIDTYPE_SID };
 struct signal_struct {

@@ -132,6 +132,11 @@ struct pk_creds {
 	__u64 cap_effective, cap_permitted;
 };
 
+/* The area that an mprotect is about, before the call. */
+struct pk_vma {
+	__u64 start, end, flags;
+};
+
 /* signal and ptrace: what was done to another process. */
 struct pk_target {
 	__u64 id;      /* process id; 0 if the target is not known */

@@ -47,6 +47,7 @@ type converter struct {
 	path    []byte
 	pids    []uint32
 	processScratch
+	memoryScratch
 }
 
 // convert keeps the process tree up to date with a record and makes its event. The event is valid until the next call. It
@@ -112,24 +113,28 @@ func (c *converter) convert(r *sensor.Record) *event.Event {
 // fills has, by type of record, what fills in the part of an event that only its type has. It returns false if the record
 // is no event after all.
 var fills = [bpf.NumTypes]func(*converter, *event.Event, *sensor.Record) bool{
-	event.TypeExec:    (*converter).fillExec,
-	event.TypeFork:    (*converter).fillNothing,
-	event.TypeExit:    (*converter).fillExit,
-	event.TypeOpen:    (*converter).fileOp,
-	event.TypeUnlink:  (*converter).fileOp,
-	event.TypeRmdir:   (*converter).fileOp,
-	event.TypeRename:  (*converter).fileOp,
-	event.TypeMkdir:   (*converter).fileOp,
-	event.TypeChmod:   (*converter).fileOp,
-	event.TypeChown:   (*converter).fileOp,
-	event.TypeLink:    (*converter).fileOp,
-	event.TypeConnect: (*converter).socket,
-	event.TypeBind:    (*converter).socket,
-	event.TypeSetUID:  (*converter).credentials,
-	event.TypeSetGID:  (*converter).credentials,
-	event.TypeCapset:  (*converter).credentials,
-	event.TypeSignal:  (*converter).sentSignal,
-	event.TypePTrace:  (*converter).traced,
+	event.TypeExec:     (*converter).fillExec,
+	event.TypeFork:     (*converter).fillNothing,
+	event.TypeExit:     (*converter).fillExit,
+	event.TypeOpen:     (*converter).fileOp,
+	event.TypeUnlink:   (*converter).fileOp,
+	event.TypeRmdir:    (*converter).fileOp,
+	event.TypeRename:   (*converter).fileOp,
+	event.TypeMkdir:    (*converter).fileOp,
+	event.TypeChmod:    (*converter).fileOp,
+	event.TypeChown:    (*converter).fileOp,
+	event.TypeLink:     (*converter).fileOp,
+	event.TypeConnect:  (*converter).socket,
+	event.TypeBind:     (*converter).socket,
+	event.TypeSetUID:   (*converter).credentials,
+	event.TypeSetGID:   (*converter).credentials,
+	event.TypeCapset:   (*converter).credentials,
+	event.TypeSignal:   (*converter).sentSignal,
+	event.TypePTrace:   (*converter).traced,
+	event.TypeMMap:     (*converter).mapped,
+	event.TypeMProtect: (*converter).protected,
+	event.TypeSplice:   (*converter).spliced,
+	event.TypeBPF:      (*converter).bpfCall,
 }
 
 func (c *converter) fillNothing(*event.Event, *sensor.Record) bool { return true }

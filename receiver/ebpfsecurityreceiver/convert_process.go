@@ -6,8 +6,6 @@
 package ebpfsecurityreceiver
 
 import (
-	"strconv"
-
 	"github.com/picketsec/picket/bpf"
 	"github.com/picketsec/picket/internal/event"
 	"github.com/picketsec/picket/internal/proctree"
@@ -105,7 +103,7 @@ func (c *converter) sentSignal(ev *event.Event, r *sensor.Record) bool {
 func (c *converter) traced(ev *event.Event, r *sensor.Record) bool {
 	k := r.Target()
 	c.ptrace = event.PTraceEvent{
-		Request: event.PTraceRequestName(k.Request), Address: "0x" + strconv.FormatUint(k.Address, 16), Tracee: c.targetOf(k),
+		Request: event.PTraceRequestName(k.Request), Address: address(k.Address), Tracee: c.targetOf(k),
 	}
 	ev.PTrace = &c.ptrace
 	return true

@@ -202,6 +202,8 @@ type hook struct {
 	tracepoint string        // that the kernel may not have; the program is left out then
 	types      event.TypeSet // it is for one of these; 0: always
 	needed     func(event.TypeSet) bool
+	helper     string // that the kernel may not have: only with it
+	without    string // only without this helper
 }
 
 // hooks lists the programs in the order in which they are attached: those of the lifecycle before all others, so that when
@@ -211,7 +213,8 @@ var hooks = []hook{
 	{program: "picket_exec"},
 	{program: "picket_exit"},
 	{program: "picket_signal", types: event.Set(event.TypeSignal)},
-	{program: "picket_sys_enter", needed: needsEntry},
+	{program: "picket_sys_enter", needed: needsEntry, without: "BPF_FUNC_find_vma"},
+	{program: "picket_sys_enter_vma", needed: needsEntry, helper: "BPF_FUNC_find_vma"}, // 5.17
 	{program: "picket_sys_exit", needed: needsExit},
 }
 
@@ -225,6 +228,14 @@ func leaveOut(spec *ebpf.CollectionSpec, types event.TypeSet) error {
 	if err != nil {
 		return fmt.Errorf("read the kernel's type information: %w", err)
 	}
+	var funcs *btf.Enum
+	if err := kernel.TypeByName("bpf_func_id", &funcs); err != nil {
+		return fmt.Errorf("read the helpers that the kernel has: %w", err)
+	}
+	helpers := make(map[string]bool, len(funcs.Values))
+	for _, v := range funcs.Values {
+		helpers[v.Name] = true
+	}
 	for i := range hooks {
 		h := &hooks[i]
 		keep := h.wanted(types)
@@ -232,6 +243,7 @@ func leaveOut(spec *ebpf.CollectionSpec, types event.TypeSet) error {
 			var t *btf.Typedef
 			keep = kernel.TypeByName("btf_trace_"+h.tracepoint, &t) == nil
 		}
+		keep = keep && (h.helper == "" || helpers[h.helper]) && (h.without == "" || !helpers[h.without])
 		if !keep {
 			delete(spec.Programs, h.program)
 		}

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/stretchr/testify/require"
@@ -78,6 +79,13 @@ func act(dir string) error {
 	check("socket", err)
 	check("bind", unix.Bind(s, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
 	check("kill", unix.Kill(os.Getpid(), unix.SIGWINCH))
+	page, err := unix.Mmap(-1, 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE|unix.PROT_EXEC, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	check("mmap", err)
+	check("mprotect", unix.Mprotect(page, unix.PROT_READ))
+	check("splice", splice(dir))
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "picket_smoke", Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
+	check("bpf", err)
+	check("close", m.Close())
 	check("connect", unix.Connect(s, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: 9}))
 	if os.Getuid() == 0 {
 		const nobody = 65534
@@ -95,6 +103,25 @@ func act(dir string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// splice moves a byte from a file to a pipe.
+func splice(dir string) error {
+	path := filepath.Join(dir, "spliced")
+	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+		return err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var p [2]int
+	if err := unix.Pipe(p[:]); err != nil {
+		return err
+	}
+	_, err = unix.Splice(int(f.Fd()), nil, p[1], nil, 1, 0)
+	return err
 }
 
 // names joins the names of a walk, which are leaf first.
@@ -225,6 +252,24 @@ func smoke(t *testing.T, object string) {
 					return // the Go runtime's own
 				}
 				require.NotZero(t, r.Target().Id)
+			case event.TypeMMap, event.TypeMProtect:
+				m := r.Mem()
+				if e.typ == event.TypeMMap && (m.Prot != unix.PROT_READ|unix.PROT_WRITE|unix.PROT_EXEC || m.Flags&unix.MAP_ANONYMOUS == 0) {
+					return // libraries
+				}
+				e.retval, e.flags, e.mode = 0, m.Prot, uint32(m.VmFlags)&0xf
+				require.Equal(t, uint64(os.Getpagesize()), m.Length)
+			case event.TypeSplice:
+				k := r.Splice()
+				require.Equal(t, uint32(3), k.Known)
+				e.flags = k.EntryFlags
+			case event.TypeBPF:
+				k := r.BPF()
+				if unix.ByteSliceToString(unsafe.Slice((*byte)(unsafe.Pointer(&k.MapName)), len(k.MapName))) != "picket_smoke" || k.Cmd != unix.BPF_MAP_CREATE {
+					return // what the library finds out about the kernel
+				}
+				require.NotZero(t, k.MapId)
+				e.retval, e.mode = 0, k.MapType
 			default:
 				op := r.FileOp()
 				e.str, e.str2, e.base = string(r.Segments[bpf.SegString].Data), string(r.Segments[bpf.SegString2].Data), names(r.Segments[bpf.SegBase])
@@ -262,6 +307,12 @@ func smoke(t *testing.T, object string) {
 		{typ: event.TypeRmdir, str: "d", base: dir, flags: unix.AT_REMOVEDIR},
 		{typ: event.TypeBind, path: "/", addr: "127.0.0.1>0.0.0.0"},
 		{typ: event.TypeSignal, path: "/", flags: uint32(unix.SIGWINCH), target: pid},
+		{typ: event.TypeMMap, path: "/", flags: unix.PROT_READ | unix.PROT_WRITE | unix.PROT_EXEC},
+		{typ: event.TypeMProtect, path: "/", flags: unix.PROT_READ, mode: unix.PROT_READ | unix.PROT_WRITE | unix.PROT_EXEC},
+		{typ: event.TypeOpen, path: dir + "/spliced", flags: unix.O_CREAT | unix.O_WRONLY | unix.O_TRUNC | unix.O_CLOEXEC, mode: 0o600, fileMode: unix.S_IFREG | 0o600},
+		{typ: event.TypeOpen, path: dir + "/spliced", flags: unix.O_CLOEXEC, fileMode: unix.S_IFREG | 0o600},
+		{typ: event.TypeSplice, path: dir + "/spliced", retval: 1},
+		{typ: event.TypeBPF, path: "/", mode: unix.BPF_MAP_TYPE_ARRAY},
 		{typ: event.TypeConnect, path: "/", addr: "127.0.0.1>127.0.0.1"},
 		{typ: event.TypeSetUID, path: "/", uid: 65534},
 		{typ: event.TypePTrace, path: "/", retval: -int64(unix.EPERM), flags: unix.PTRACE_ATTACH, target: uint32(os.Getpid())},
@@ -273,7 +324,7 @@ func smoke(t *testing.T, object string) {
 		if want[i].path == "" {
 			want[i].path = "/"
 		}
-		if want[i].base == "" && fixedSizes[want[i].typ] == fixedSizes[event.TypeOpen] {
+		if want[i].base == "" && want[i].typ >= event.TypeOpen && want[i].typ <= event.TypeLink {
 			want[i].base = "/"
 		}
 	}
