@@ -59,6 +59,20 @@ int picket_signal(__u64 *ctx)
 	return on_signal((int)ctx[0], (void *)ctx[1], (void *)ctx[2]);
 }
 
+/* TP_PROTO(struct sk_buff *skb) */
+SEC("tp_btf/net_dev_queue")
+int picket_packet(__u64 *ctx)
+{
+	return on_packet((void *)ctx[0], false);
+}
+
+/* The same for kernels that let a tracepoint read what is not linear. */
+SEC("tp_btf/net_dev_queue")
+int picket_packet_dynptr(__u64 *ctx)
+{
+	return on_packet((void *)ctx[0], true);
+}
+
 /* The processes that were there before Picket, as records of type exec. */
 SEC("iter/task")
 int picket_tasks(struct bpf_iter__task *ctx)

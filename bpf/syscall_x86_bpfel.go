@@ -64,7 +64,7 @@ type SyscallPkDns struct {
 	Netns    uint32
 	Ifindex  uint32
 	Size     uint32
-	Reserved uint32
+	Len      uint32
 	Ifname   [16]int8
 }
 
@@ -170,8 +170,9 @@ const (
 	SyscallPkLossPK_LOST_RESERVED   SyscallPkLoss = 1
 	SyscallPkLossPK_LOST_SCRATCH    SyscallPkLoss = 2
 	SyscallPkLossPK_LOST_SCOPE_FULL SyscallPkLoss = 3
-	SyscallPkLossPK_NOTE_STATE_FULL SyscallPkLoss = 4
-	SyscallPkLossPK_NUM_LOSSES      SyscallPkLoss = 5
+	SyscallPkLossPK_LOST_OWNER      SyscallPkLoss = 4
+	SyscallPkLossPK_NOTE_STATE_FULL SyscallPkLoss = 5
+	SyscallPkLossPK_NUM_LOSSES      SyscallPkLoss = 6
 )
 
 type SyscallPkMem struct {
@@ -301,26 +302,27 @@ type SyscallPkSyscall struct {
 type SyscallPkSyscallKind uint32
 
 const (
-	SyscallPkSyscallKindPK_SYS_NONE     SyscallPkSyscallKind = 0
-	SyscallPkSyscallKindPK_SYS_OPEN     SyscallPkSyscallKind = 1
-	SyscallPkSyscallKindPK_SYS_OPENAT2  SyscallPkSyscallKind = 2
-	SyscallPkSyscallKindPK_SYS_PATH     SyscallPkSyscallKind = 3
-	SyscallPkSyscallKindPK_SYS_FD       SyscallPkSyscallKind = 4
-	SyscallPkSyscallKindPK_SYS_SOCK     SyscallPkSyscallKind = 5
-	SyscallPkSyscallKindPK_SYS_ACCEPT   SyscallPkSyscallKind = 6
-	SyscallPkSyscallKindPK_SYS_EXEC     SyscallPkSyscallKind = 7
-	SyscallPkSyscallKindPK_SYS_CWD      SyscallPkSyscallKind = 8
-	SyscallPkSyscallKindPK_SYS_CRED     SyscallPkSyscallKind = 9
-	SyscallPkSyscallKindPK_SYS_SIGNAL   SyscallPkSyscallKind = 10
-	SyscallPkSyscallKindPK_SYS_PTRACE   SyscallPkSyscallKind = 11
-	SyscallPkSyscallKindPK_SYS_MMAP     SyscallPkSyscallKind = 12
-	SyscallPkSyscallKindPK_SYS_MPROTECT SyscallPkSyscallKind = 13
-	SyscallPkSyscallKindPK_SYS_BPF      SyscallPkSyscallKind = 14
-	SyscallPkSyscallKindPK_SYS_MODULE   SyscallPkSyscallKind = 15
-	SyscallPkSyscallKindPK_SYS_SPLICE   SyscallPkSyscallKind = 16
-	SyscallPkSyscallKindPK_SYS_MOUNT    SyscallPkSyscallKind = 17
-	SyscallPkSyscallKindPK_SYS_WRITE    SyscallPkSyscallKind = 18
-	SyscallPkSyscallKindPK_SYS_IO_URING SyscallPkSyscallKind = 19
+	SyscallPkSyscallKindPK_SYS_NONE       SyscallPkSyscallKind = 0
+	SyscallPkSyscallKindPK_SYS_OPEN       SyscallPkSyscallKind = 1
+	SyscallPkSyscallKindPK_SYS_OPENAT2    SyscallPkSyscallKind = 2
+	SyscallPkSyscallKindPK_SYS_PATH       SyscallPkSyscallKind = 3
+	SyscallPkSyscallKindPK_SYS_FD         SyscallPkSyscallKind = 4
+	SyscallPkSyscallKindPK_SYS_SOCK       SyscallPkSyscallKind = 5
+	SyscallPkSyscallKindPK_SYS_ACCEPT     SyscallPkSyscallKind = 6
+	SyscallPkSyscallKindPK_SYS_EXEC       SyscallPkSyscallKind = 7
+	SyscallPkSyscallKindPK_SYS_CWD        SyscallPkSyscallKind = 8
+	SyscallPkSyscallKindPK_SYS_CRED       SyscallPkSyscallKind = 9
+	SyscallPkSyscallKindPK_SYS_SIGNAL     SyscallPkSyscallKind = 10
+	SyscallPkSyscallKindPK_SYS_PTRACE     SyscallPkSyscallKind = 11
+	SyscallPkSyscallKindPK_SYS_MMAP       SyscallPkSyscallKind = 12
+	SyscallPkSyscallKindPK_SYS_MPROTECT   SyscallPkSyscallKind = 13
+	SyscallPkSyscallKindPK_SYS_BPF        SyscallPkSyscallKind = 14
+	SyscallPkSyscallKindPK_SYS_MODULE     SyscallPkSyscallKind = 15
+	SyscallPkSyscallKindPK_SYS_SPLICE     SyscallPkSyscallKind = 16
+	SyscallPkSyscallKindPK_SYS_MOUNT      SyscallPkSyscallKind = 17
+	SyscallPkSyscallKindPK_SYS_WRITE      SyscallPkSyscallKind = 18
+	SyscallPkSyscallKindPK_SYS_IO_URING   SyscallPkSyscallKind = 19
+	SyscallPkSyscallKindPK_SYS_SOCKETCALL SyscallPkSyscallKind = 20
 )
 
 type SyscallPkTarget struct {
@@ -384,47 +386,51 @@ const (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	SyscallMapEvents             = "events"
-	SyscallMapLosses             = "losses"
-	SyscallMapScopeCgroups       = "scope_cgroups"
-	SyscallMapScopePidns         = "scope_pidns"
-	SyscallMapScopeTrees         = "scope_trees"
-	SyscallMapScratch            = "scratch"
-	SyscallMapStatesLarge        = "states_large"
-	SyscallMapStatesSmall        = "states_small"
-	SyscallProgPicketExec        = "picket_exec"
-	SyscallProgPicketExit        = "picket_exit"
-	SyscallProgPicketFork        = "picket_fork"
-	SyscallProgPicketSignal      = "picket_signal"
-	SyscallProgPicketSysEnter    = "picket_sys_enter"
-	SyscallProgPicketSysEnterVma = "picket_sys_enter_vma"
-	SyscallProgPicketSysExit     = "picket_sys_exit"
-	SyscallProgPicketTasks       = "picket_tasks"
-	SyscallVarAnchorBpf          = "anchor_bpf"
-	SyscallVarAnchorCreds        = "anchor_creds"
-	SyscallVarAnchorDns          = "anchor_dns"
-	SyscallVarAnchorExec         = "anchor_exec"
-	SyscallVarAnchorExit         = "anchor_exit"
-	SyscallVarAnchorFileFlags    = "anchor_file_flags"
-	SyscallVarAnchorFileop       = "anchor_fileop"
-	SyscallVarAnchorFork         = "anchor_fork"
-	SyscallVarAnchorHeader       = "anchor_header"
-	SyscallVarAnchorHeaderFlags  = "anchor_header_flags"
-	SyscallVarAnchorLoss         = "anchor_loss"
-	SyscallVarAnchorMem          = "anchor_mem"
-	SyscallVarAnchorMount        = "anchor_mount"
-	SyscallVarAnchorNet          = "anchor_net"
-	SyscallVarAnchorOption       = "anchor_option"
-	SyscallVarAnchorScope        = "anchor_scope"
-	SyscallVarAnchorSeg          = "anchor_seg"
-	SyscallVarAnchorSegFlags     = "anchor_seg_flags"
-	SyscallVarAnchorSegKind      = "anchor_seg_kind"
-	SyscallVarAnchorSplice       = "anchor_splice"
-	SyscallVarAnchorSyscallKind  = "anchor_syscall_kind"
-	SyscallVarAnchorTarget       = "anchor_target"
-	SyscallVarAnchorType         = "anchor_type"
-	SyscallVarConfig             = "config"
-	SyscallVarSyscalls           = "syscalls"
+	SyscallMapDnsOwners           = "dns_owners"
+	SyscallMapEvents              = "events"
+	SyscallMapLastPacket          = "last_packet"
+	SyscallMapLosses              = "losses"
+	SyscallMapScopeCgroups        = "scope_cgroups"
+	SyscallMapScopePidns          = "scope_pidns"
+	SyscallMapScopeTrees          = "scope_trees"
+	SyscallMapScratch             = "scratch"
+	SyscallMapStatesLarge         = "states_large"
+	SyscallMapStatesSmall         = "states_small"
+	SyscallProgPicketExec         = "picket_exec"
+	SyscallProgPicketExit         = "picket_exit"
+	SyscallProgPicketFork         = "picket_fork"
+	SyscallProgPicketPacket       = "picket_packet"
+	SyscallProgPicketPacketDynptr = "picket_packet_dynptr"
+	SyscallProgPicketSignal       = "picket_signal"
+	SyscallProgPicketSysEnter     = "picket_sys_enter"
+	SyscallProgPicketSysEnterVma  = "picket_sys_enter_vma"
+	SyscallProgPicketSysExit      = "picket_sys_exit"
+	SyscallProgPicketTasks        = "picket_tasks"
+	SyscallVarAnchorBpf           = "anchor_bpf"
+	SyscallVarAnchorCreds         = "anchor_creds"
+	SyscallVarAnchorDns           = "anchor_dns"
+	SyscallVarAnchorExec          = "anchor_exec"
+	SyscallVarAnchorExit          = "anchor_exit"
+	SyscallVarAnchorFileFlags     = "anchor_file_flags"
+	SyscallVarAnchorFileop        = "anchor_fileop"
+	SyscallVarAnchorFork          = "anchor_fork"
+	SyscallVarAnchorHeader        = "anchor_header"
+	SyscallVarAnchorHeaderFlags   = "anchor_header_flags"
+	SyscallVarAnchorLoss          = "anchor_loss"
+	SyscallVarAnchorMem           = "anchor_mem"
+	SyscallVarAnchorMount         = "anchor_mount"
+	SyscallVarAnchorNet           = "anchor_net"
+	SyscallVarAnchorOption        = "anchor_option"
+	SyscallVarAnchorScope         = "anchor_scope"
+	SyscallVarAnchorSeg           = "anchor_seg"
+	SyscallVarAnchorSegFlags      = "anchor_seg_flags"
+	SyscallVarAnchorSegKind       = "anchor_seg_kind"
+	SyscallVarAnchorSplice        = "anchor_splice"
+	SyscallVarAnchorSyscallKind   = "anchor_syscall_kind"
+	SyscallVarAnchorTarget        = "anchor_target"
+	SyscallVarAnchorType          = "anchor_type"
+	SyscallVarConfig              = "config"
+	SyscallVarSyscalls            = "syscalls"
 )
 
 // LoadSyscall returns the embedded CollectionSpec for Syscall.
@@ -469,21 +475,25 @@ type SyscallSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SyscallProgramSpecs struct {
-	PicketExec        *ebpf.ProgramSpec `ebpf:"picket_exec"`
-	PicketExit        *ebpf.ProgramSpec `ebpf:"picket_exit"`
-	PicketFork        *ebpf.ProgramSpec `ebpf:"picket_fork"`
-	PicketSignal      *ebpf.ProgramSpec `ebpf:"picket_signal"`
-	PicketSysEnter    *ebpf.ProgramSpec `ebpf:"picket_sys_enter"`
-	PicketSysEnterVma *ebpf.ProgramSpec `ebpf:"picket_sys_enter_vma"`
-	PicketSysExit     *ebpf.ProgramSpec `ebpf:"picket_sys_exit"`
-	PicketTasks       *ebpf.ProgramSpec `ebpf:"picket_tasks"`
+	PicketExec         *ebpf.ProgramSpec `ebpf:"picket_exec"`
+	PicketExit         *ebpf.ProgramSpec `ebpf:"picket_exit"`
+	PicketFork         *ebpf.ProgramSpec `ebpf:"picket_fork"`
+	PicketPacket       *ebpf.ProgramSpec `ebpf:"picket_packet"`
+	PicketPacketDynptr *ebpf.ProgramSpec `ebpf:"picket_packet_dynptr"`
+	PicketSignal       *ebpf.ProgramSpec `ebpf:"picket_signal"`
+	PicketSysEnter     *ebpf.ProgramSpec `ebpf:"picket_sys_enter"`
+	PicketSysEnterVma  *ebpf.ProgramSpec `ebpf:"picket_sys_enter_vma"`
+	PicketSysExit      *ebpf.ProgramSpec `ebpf:"picket_sys_exit"`
+	PicketTasks        *ebpf.ProgramSpec `ebpf:"picket_tasks"`
 }
 
 // SyscallMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SyscallMapSpecs struct {
+	DnsOwners    *ebpf.MapSpec `ebpf:"dns_owners"`
 	Events       *ebpf.MapSpec `ebpf:"events"`
+	LastPacket   *ebpf.MapSpec `ebpf:"last_packet"`
 	Losses       *ebpf.MapSpec `ebpf:"losses"`
 	ScopeCgroups *ebpf.MapSpec `ebpf:"scope_cgroups"`
 	ScopePidns   *ebpf.MapSpec `ebpf:"scope_pidns"`
@@ -544,7 +554,9 @@ func (o *SyscallObjects) Close() error {
 //
 // It can be passed to LoadSyscallObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SyscallMaps struct {
+	DnsOwners    *ebpf.Map `ebpf:"dns_owners"`
 	Events       *ebpf.Map `ebpf:"events"`
+	LastPacket   *ebpf.Map `ebpf:"last_packet"`
 	Losses       *ebpf.Map `ebpf:"losses"`
 	ScopeCgroups *ebpf.Map `ebpf:"scope_cgroups"`
 	ScopePidns   *ebpf.Map `ebpf:"scope_pidns"`
@@ -556,7 +568,9 @@ type SyscallMaps struct {
 
 func (m *SyscallMaps) Close() error {
 	return _SyscallClose(
+		m.DnsOwners,
 		m.Events,
+		m.LastPacket,
 		m.Losses,
 		m.ScopeCgroups,
 		m.ScopePidns,
@@ -602,14 +616,16 @@ type SyscallVariables struct {
 //
 // It can be passed to LoadSyscallObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SyscallPrograms struct {
-	PicketExec        *ebpf.Program `ebpf:"picket_exec"`
-	PicketExit        *ebpf.Program `ebpf:"picket_exit"`
-	PicketFork        *ebpf.Program `ebpf:"picket_fork"`
-	PicketSignal      *ebpf.Program `ebpf:"picket_signal"`
-	PicketSysEnter    *ebpf.Program `ebpf:"picket_sys_enter"`
-	PicketSysEnterVma *ebpf.Program `ebpf:"picket_sys_enter_vma"`
-	PicketSysExit     *ebpf.Program `ebpf:"picket_sys_exit"`
-	PicketTasks       *ebpf.Program `ebpf:"picket_tasks"`
+	PicketExec         *ebpf.Program `ebpf:"picket_exec"`
+	PicketExit         *ebpf.Program `ebpf:"picket_exit"`
+	PicketFork         *ebpf.Program `ebpf:"picket_fork"`
+	PicketPacket       *ebpf.Program `ebpf:"picket_packet"`
+	PicketPacketDynptr *ebpf.Program `ebpf:"picket_packet_dynptr"`
+	PicketSignal       *ebpf.Program `ebpf:"picket_signal"`
+	PicketSysEnter     *ebpf.Program `ebpf:"picket_sys_enter"`
+	PicketSysEnterVma  *ebpf.Program `ebpf:"picket_sys_enter_vma"`
+	PicketSysExit      *ebpf.Program `ebpf:"picket_sys_exit"`
+	PicketTasks        *ebpf.Program `ebpf:"picket_tasks"`
 }
 
 func (p *SyscallPrograms) Close() error {
@@ -617,6 +633,8 @@ func (p *SyscallPrograms) Close() error {
 		p.PicketExec,
 		p.PicketExit,
 		p.PicketFork,
+		p.PicketPacket,
+		p.PicketPacketDynptr,
 		p.PicketSignal,
 		p.PicketSysEnter,
 		p.PicketSysEnterVma,

@@ -16,47 +16,51 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	SyscallDirectMapEvents             = "events"
-	SyscallDirectMapLosses             = "losses"
-	SyscallDirectMapScopeCgroups       = "scope_cgroups"
-	SyscallDirectMapScopePidns         = "scope_pidns"
-	SyscallDirectMapScopeTrees         = "scope_trees"
-	SyscallDirectMapScratch            = "scratch"
-	SyscallDirectMapStatesLarge        = "states_large"
-	SyscallDirectMapStatesSmall        = "states_small"
-	SyscallDirectProgPicketExec        = "picket_exec"
-	SyscallDirectProgPicketExit        = "picket_exit"
-	SyscallDirectProgPicketFork        = "picket_fork"
-	SyscallDirectProgPicketSignal      = "picket_signal"
-	SyscallDirectProgPicketSysEnter    = "picket_sys_enter"
-	SyscallDirectProgPicketSysEnterVma = "picket_sys_enter_vma"
-	SyscallDirectProgPicketSysExit     = "picket_sys_exit"
-	SyscallDirectProgPicketTasks       = "picket_tasks"
-	SyscallDirectVarAnchorBpf          = "anchor_bpf"
-	SyscallDirectVarAnchorCreds        = "anchor_creds"
-	SyscallDirectVarAnchorDns          = "anchor_dns"
-	SyscallDirectVarAnchorExec         = "anchor_exec"
-	SyscallDirectVarAnchorExit         = "anchor_exit"
-	SyscallDirectVarAnchorFileFlags    = "anchor_file_flags"
-	SyscallDirectVarAnchorFileop       = "anchor_fileop"
-	SyscallDirectVarAnchorFork         = "anchor_fork"
-	SyscallDirectVarAnchorHeader       = "anchor_header"
-	SyscallDirectVarAnchorHeaderFlags  = "anchor_header_flags"
-	SyscallDirectVarAnchorLoss         = "anchor_loss"
-	SyscallDirectVarAnchorMem          = "anchor_mem"
-	SyscallDirectVarAnchorMount        = "anchor_mount"
-	SyscallDirectVarAnchorNet          = "anchor_net"
-	SyscallDirectVarAnchorOption       = "anchor_option"
-	SyscallDirectVarAnchorScope        = "anchor_scope"
-	SyscallDirectVarAnchorSeg          = "anchor_seg"
-	SyscallDirectVarAnchorSegFlags     = "anchor_seg_flags"
-	SyscallDirectVarAnchorSegKind      = "anchor_seg_kind"
-	SyscallDirectVarAnchorSplice       = "anchor_splice"
-	SyscallDirectVarAnchorSyscallKind  = "anchor_syscall_kind"
-	SyscallDirectVarAnchorTarget       = "anchor_target"
-	SyscallDirectVarAnchorType         = "anchor_type"
-	SyscallDirectVarConfig             = "config"
-	SyscallDirectVarSyscalls           = "syscalls"
+	SyscallDirectMapDnsOwners           = "dns_owners"
+	SyscallDirectMapEvents              = "events"
+	SyscallDirectMapLastPacket          = "last_packet"
+	SyscallDirectMapLosses              = "losses"
+	SyscallDirectMapScopeCgroups        = "scope_cgroups"
+	SyscallDirectMapScopePidns          = "scope_pidns"
+	SyscallDirectMapScopeTrees          = "scope_trees"
+	SyscallDirectMapScratch             = "scratch"
+	SyscallDirectMapStatesLarge         = "states_large"
+	SyscallDirectMapStatesSmall         = "states_small"
+	SyscallDirectProgPicketExec         = "picket_exec"
+	SyscallDirectProgPicketExit         = "picket_exit"
+	SyscallDirectProgPicketFork         = "picket_fork"
+	SyscallDirectProgPicketPacket       = "picket_packet"
+	SyscallDirectProgPicketPacketDynptr = "picket_packet_dynptr"
+	SyscallDirectProgPicketSignal       = "picket_signal"
+	SyscallDirectProgPicketSysEnter     = "picket_sys_enter"
+	SyscallDirectProgPicketSysEnterVma  = "picket_sys_enter_vma"
+	SyscallDirectProgPicketSysExit      = "picket_sys_exit"
+	SyscallDirectProgPicketTasks        = "picket_tasks"
+	SyscallDirectVarAnchorBpf           = "anchor_bpf"
+	SyscallDirectVarAnchorCreds         = "anchor_creds"
+	SyscallDirectVarAnchorDns           = "anchor_dns"
+	SyscallDirectVarAnchorExec          = "anchor_exec"
+	SyscallDirectVarAnchorExit          = "anchor_exit"
+	SyscallDirectVarAnchorFileFlags     = "anchor_file_flags"
+	SyscallDirectVarAnchorFileop        = "anchor_fileop"
+	SyscallDirectVarAnchorFork          = "anchor_fork"
+	SyscallDirectVarAnchorHeader        = "anchor_header"
+	SyscallDirectVarAnchorHeaderFlags   = "anchor_header_flags"
+	SyscallDirectVarAnchorLoss          = "anchor_loss"
+	SyscallDirectVarAnchorMem           = "anchor_mem"
+	SyscallDirectVarAnchorMount         = "anchor_mount"
+	SyscallDirectVarAnchorNet           = "anchor_net"
+	SyscallDirectVarAnchorOption        = "anchor_option"
+	SyscallDirectVarAnchorScope         = "anchor_scope"
+	SyscallDirectVarAnchorSeg           = "anchor_seg"
+	SyscallDirectVarAnchorSegFlags      = "anchor_seg_flags"
+	SyscallDirectVarAnchorSegKind       = "anchor_seg_kind"
+	SyscallDirectVarAnchorSplice        = "anchor_splice"
+	SyscallDirectVarAnchorSyscallKind   = "anchor_syscall_kind"
+	SyscallDirectVarAnchorTarget        = "anchor_target"
+	SyscallDirectVarAnchorType          = "anchor_type"
+	SyscallDirectVarConfig              = "config"
+	SyscallDirectVarSyscalls            = "syscalls"
 )
 
 // LoadSyscallDirect returns the embedded CollectionSpec for SyscallDirect.
@@ -101,21 +105,25 @@ type SyscallDirectSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SyscallDirectProgramSpecs struct {
-	PicketExec        *ebpf.ProgramSpec `ebpf:"picket_exec"`
-	PicketExit        *ebpf.ProgramSpec `ebpf:"picket_exit"`
-	PicketFork        *ebpf.ProgramSpec `ebpf:"picket_fork"`
-	PicketSignal      *ebpf.ProgramSpec `ebpf:"picket_signal"`
-	PicketSysEnter    *ebpf.ProgramSpec `ebpf:"picket_sys_enter"`
-	PicketSysEnterVma *ebpf.ProgramSpec `ebpf:"picket_sys_enter_vma"`
-	PicketSysExit     *ebpf.ProgramSpec `ebpf:"picket_sys_exit"`
-	PicketTasks       *ebpf.ProgramSpec `ebpf:"picket_tasks"`
+	PicketExec         *ebpf.ProgramSpec `ebpf:"picket_exec"`
+	PicketExit         *ebpf.ProgramSpec `ebpf:"picket_exit"`
+	PicketFork         *ebpf.ProgramSpec `ebpf:"picket_fork"`
+	PicketPacket       *ebpf.ProgramSpec `ebpf:"picket_packet"`
+	PicketPacketDynptr *ebpf.ProgramSpec `ebpf:"picket_packet_dynptr"`
+	PicketSignal       *ebpf.ProgramSpec `ebpf:"picket_signal"`
+	PicketSysEnter     *ebpf.ProgramSpec `ebpf:"picket_sys_enter"`
+	PicketSysEnterVma  *ebpf.ProgramSpec `ebpf:"picket_sys_enter_vma"`
+	PicketSysExit      *ebpf.ProgramSpec `ebpf:"picket_sys_exit"`
+	PicketTasks        *ebpf.ProgramSpec `ebpf:"picket_tasks"`
 }
 
 // SyscallDirectMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SyscallDirectMapSpecs struct {
+	DnsOwners    *ebpf.MapSpec `ebpf:"dns_owners"`
 	Events       *ebpf.MapSpec `ebpf:"events"`
+	LastPacket   *ebpf.MapSpec `ebpf:"last_packet"`
 	Losses       *ebpf.MapSpec `ebpf:"losses"`
 	ScopeCgroups *ebpf.MapSpec `ebpf:"scope_cgroups"`
 	ScopePidns   *ebpf.MapSpec `ebpf:"scope_pidns"`
@@ -176,7 +184,9 @@ func (o *SyscallDirectObjects) Close() error {
 //
 // It can be passed to LoadSyscallDirectObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SyscallDirectMaps struct {
+	DnsOwners    *ebpf.Map `ebpf:"dns_owners"`
 	Events       *ebpf.Map `ebpf:"events"`
+	LastPacket   *ebpf.Map `ebpf:"last_packet"`
 	Losses       *ebpf.Map `ebpf:"losses"`
 	ScopeCgroups *ebpf.Map `ebpf:"scope_cgroups"`
 	ScopePidns   *ebpf.Map `ebpf:"scope_pidns"`
@@ -188,7 +198,9 @@ type SyscallDirectMaps struct {
 
 func (m *SyscallDirectMaps) Close() error {
 	return _SyscallDirectClose(
+		m.DnsOwners,
 		m.Events,
+		m.LastPacket,
 		m.Losses,
 		m.ScopeCgroups,
 		m.ScopePidns,
@@ -234,14 +246,16 @@ type SyscallDirectVariables struct {
 //
 // It can be passed to LoadSyscallDirectObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SyscallDirectPrograms struct {
-	PicketExec        *ebpf.Program `ebpf:"picket_exec"`
-	PicketExit        *ebpf.Program `ebpf:"picket_exit"`
-	PicketFork        *ebpf.Program `ebpf:"picket_fork"`
-	PicketSignal      *ebpf.Program `ebpf:"picket_signal"`
-	PicketSysEnter    *ebpf.Program `ebpf:"picket_sys_enter"`
-	PicketSysEnterVma *ebpf.Program `ebpf:"picket_sys_enter_vma"`
-	PicketSysExit     *ebpf.Program `ebpf:"picket_sys_exit"`
-	PicketTasks       *ebpf.Program `ebpf:"picket_tasks"`
+	PicketExec         *ebpf.Program `ebpf:"picket_exec"`
+	PicketExit         *ebpf.Program `ebpf:"picket_exit"`
+	PicketFork         *ebpf.Program `ebpf:"picket_fork"`
+	PicketPacket       *ebpf.Program `ebpf:"picket_packet"`
+	PicketPacketDynptr *ebpf.Program `ebpf:"picket_packet_dynptr"`
+	PicketSignal       *ebpf.Program `ebpf:"picket_signal"`
+	PicketSysEnter     *ebpf.Program `ebpf:"picket_sys_enter"`
+	PicketSysEnterVma  *ebpf.Program `ebpf:"picket_sys_enter_vma"`
+	PicketSysExit      *ebpf.Program `ebpf:"picket_sys_exit"`
+	PicketTasks        *ebpf.Program `ebpf:"picket_tasks"`
 }
 
 func (p *SyscallDirectPrograms) Close() error {
@@ -249,6 +263,8 @@ func (p *SyscallDirectPrograms) Close() error {
 		p.PicketExec,
 		p.PicketExit,
 		p.PicketFork,
+		p.PicketPacket,
+		p.PicketPacketDynptr,
 		p.PicketSignal,
 		p.PicketSysEnter,
 		p.PicketSysEnterVma,

@@ -96,6 +96,7 @@ var Losses = [...]string{
 	SyscallPkLossPK_LOST_RESERVED:   "ring_reserved",
 	SyscallPkLossPK_LOST_SCRATCH:    "scratch_busy",
 	SyscallPkLossPK_LOST_SCOPE_FULL: "scope_full",
+	SyscallPkLossPK_LOST_OWNER:      "owner_unknown",
 	SyscallPkLossPK_NOTE_STATE_FULL: "entry_state_full",
 }
 
@@ -130,25 +131,26 @@ const (
 
 // Kinds of syscalls.
 const (
-	SysOpen     = uint8(SyscallPkSyscallKindPK_SYS_OPEN)
-	SysOpenat2  = uint8(SyscallPkSyscallKindPK_SYS_OPENAT2)
-	SysPath     = uint8(SyscallPkSyscallKindPK_SYS_PATH)
-	SysFD       = uint8(SyscallPkSyscallKindPK_SYS_FD)
-	SysSock     = uint8(SyscallPkSyscallKindPK_SYS_SOCK)
-	SysAccept   = uint8(SyscallPkSyscallKindPK_SYS_ACCEPT)
-	SysExec     = uint8(SyscallPkSyscallKindPK_SYS_EXEC)
-	SysCwd      = uint8(SyscallPkSyscallKindPK_SYS_CWD)
-	SysCred     = uint8(SyscallPkSyscallKindPK_SYS_CRED)
-	SysSignal   = uint8(SyscallPkSyscallKindPK_SYS_SIGNAL)
-	SysPTrace   = uint8(SyscallPkSyscallKindPK_SYS_PTRACE)
-	SysMMap     = uint8(SyscallPkSyscallKindPK_SYS_MMAP)
-	SysMProtect = uint8(SyscallPkSyscallKindPK_SYS_MPROTECT)
-	SysBPF      = uint8(SyscallPkSyscallKindPK_SYS_BPF)
-	SysModule   = uint8(SyscallPkSyscallKindPK_SYS_MODULE)
-	SysSplice   = uint8(SyscallPkSyscallKindPK_SYS_SPLICE)
-	SysMount    = uint8(SyscallPkSyscallKindPK_SYS_MOUNT)
-	SysWrite    = uint8(SyscallPkSyscallKindPK_SYS_WRITE)
-	SysIOUring  = uint8(SyscallPkSyscallKindPK_SYS_IO_URING)
+	SysOpen       = uint8(SyscallPkSyscallKindPK_SYS_OPEN)
+	SysOpenat2    = uint8(SyscallPkSyscallKindPK_SYS_OPENAT2)
+	SysPath       = uint8(SyscallPkSyscallKindPK_SYS_PATH)
+	SysFD         = uint8(SyscallPkSyscallKindPK_SYS_FD)
+	SysSock       = uint8(SyscallPkSyscallKindPK_SYS_SOCK)
+	SysAccept     = uint8(SyscallPkSyscallKindPK_SYS_ACCEPT)
+	SysExec       = uint8(SyscallPkSyscallKindPK_SYS_EXEC)
+	SysCwd        = uint8(SyscallPkSyscallKindPK_SYS_CWD)
+	SysCred       = uint8(SyscallPkSyscallKindPK_SYS_CRED)
+	SysSignal     = uint8(SyscallPkSyscallKindPK_SYS_SIGNAL)
+	SysPTrace     = uint8(SyscallPkSyscallKindPK_SYS_PTRACE)
+	SysMMap       = uint8(SyscallPkSyscallKindPK_SYS_MMAP)
+	SysMProtect   = uint8(SyscallPkSyscallKindPK_SYS_MPROTECT)
+	SysBPF        = uint8(SyscallPkSyscallKindPK_SYS_BPF)
+	SysModule     = uint8(SyscallPkSyscallKindPK_SYS_MODULE)
+	SysSplice     = uint8(SyscallPkSyscallKindPK_SYS_SPLICE)
+	SysMount      = uint8(SyscallPkSyscallKindPK_SYS_MOUNT)
+	SysWrite      = uint8(SyscallPkSyscallKindPK_SYS_WRITE)
+	SysIOUring    = uint8(SyscallPkSyscallKindPK_SYS_IO_URING)
+	SysSocketcall = uint8(SyscallPkSyscallKindPK_SYS_SOCKETCALL)
 )
 
 // MaxSyscalls is the length of a syscall table.

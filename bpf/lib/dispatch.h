@@ -5,6 +5,7 @@
 
 #include "fileop.h"
 #include "net.h"
+#include "dns.h"
 #include "cred.h"
 #include "target.h"
 #include "mem.h"
@@ -42,6 +43,8 @@ static __always_inline bool end_record(struct pk_scratch *s, __u32 kind)
 	switch (kind) {
 	case PK_SYS_SOCK:
 		return exit_socket(s->key);
+	case PK_SYS_ACCEPT:
+		return exit_accept(s->key);
 	case PK_SYS_CRED:
 		return exit_cred(s->key);
 	case PK_SYS_SIGNAL:
@@ -111,7 +114,7 @@ static __always_inline int on_sys_exit(struct pt_regs *regs, long ret)
 	__u64 task, pid_tgid;
 	struct pk_scratch *s;
 	struct pk_header *h;
-	bool compat, entry;
+	bool compat, entry, indirect = false;
 
 	if (no_row(nr))
 		return 0;
@@ -125,6 +128,12 @@ static __always_inline int on_sys_exit(struct pt_regs *regs, long ret)
 	entry = sc->entry;
 	if (kind == PK_SYS_MMAP && mmap_is_filtered(regs, compat))
 		return 0;
+	if (kind == PK_SYS_SOCKETCALL) {
+		kind = socketcall(regs, &type);
+		if (kind == PK_SYS_NONE)
+			return 0;
+		indirect = true;
+	}
 	pid_tgid = bpf_get_current_pid_tgid();
 	/* unlinkat serves unlink and rmdir, whose errors are asked for separately; which it is, its flags tell below. */
 	if (!wanted_outcome(type, ret) && !(type == PK_UNLINK && wanted_outcome(PK_RMDIR, ret)))
@@ -140,6 +149,8 @@ static __always_inline int on_sys_exit(struct pt_regs *regs, long ret)
 	s->ret = ret;
 	s->pid_tgid = pid_tgid;
 	load_args(s, regs, compat);
+	if (indirect)
+		socketcall_args(s);
 	if (type == PK_UNLINK && (arg(s, sc->flags) & AT_REMOVEDIR))
 		type = PK_RMDIR;
 	if (!(config.types & (1ULL << type)) || !wanted_outcome(type, ret)) {

@@ -30,6 +30,7 @@ typedef _Bool bool;
 #define BPF_MAP_TYPE_HASH 1
 #define BPF_MAP_TYPE_ARRAY 2
 #define BPF_MAP_TYPE_PERCPU_ARRAY 6
+#define BPF_MAP_TYPE_LRU_HASH 9
 #define BPF_MAP_TYPE_RINGBUF 27
 #define BPF_ANY 0
 #define BPF_RB_NO_WAKEUP 1
@@ -42,6 +43,13 @@ typedef _Bool bool;
 #define EINPROGRESS 115
 #define AT_FDCWD (-100)
 #define AT_REMOVEDIR 0x200
+#define ETH_P_IP 0x0800
+#define ETH_P_IPV6 0x86dd
+#define IPPROTO_HOPOPTS 0
+#define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
+#define IPPROTO_ROUTING 43
+#define IPPROTO_DSTOPTS 60
 #define AF_UNIX 1
 #define AF_INET 2
 #define AF_INET6 10
@@ -222,11 +230,24 @@ struct sock_common {
 	__be16 skc_dport;
 	__u16 skc_num;
 	unsigned short skc_family;
+	volatile unsigned char skc_state;
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr, skc_v6_rcv_saddr;
 };
-struct sock { struct sock_common __sk_common; __u16 sk_type, sk_protocol; };
-struct socket { struct sock *sk; };
+struct socket;
+struct sock { struct sock_common __sk_common; __u16 sk_type, sk_protocol; struct socket *sk_socket; };
+struct socket { struct sock *sk; struct file *file; };
+struct unix_address { int len; };
+struct unix_sock { struct sock sk; struct unix_address *addr; };
+struct net_device { char name[16]; int ifindex; possible_net_t nd_net; };
+struct sk_buff {
+	struct net_device *dev;
+	struct sock *sk;
+	unsigned int len, data_len;
+	__be16 protocol;
+	__u16 network_header;
+	unsigned char *head, *data;
+};
 
 struct bpf_iter_meta { struct seq_file *seq; __u64 session_id, seq_num; };
 struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; };

@@ -148,6 +148,14 @@ struct {
 	__type(value, __u8);
 } scope_pidns SEC(".maps");
 
+/* Who connected a socket to a name server, by the inode of the socket: for packets that leave on behalf of somebody else. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u64);
+	__type(value, struct pk_header);
+} dns_owners SEC(".maps");
+
 const volatile struct pk_config config = {};
 /* The numbers of the kernel's own tasks, then those of 32-bit ones. */
 const volatile struct pk_syscall syscalls[2 * PK_MAX_SYSCALLS] = {};

@@ -186,7 +186,7 @@ struct pk_dns {
 	__u16 family, protocol;
 	__u32 netns, ifindex;
 	__u32 size; /* bytes of the packet */
-	__u32 reserved;
+	__u32 len;  /* bytes of what it carries, which can be more than is sent */
 	char ifname[16];
 };
 
@@ -238,8 +238,9 @@ enum pk_loss {
 	PK_LOST_RESERVED = 1,  /* only the room for lifecycle events was left */
 	PK_LOST_SCRATCH = 2,   /* both scratch buffers of the CPU were in use */
 	PK_LOST_SCOPE_FULL = 3, /* no place for a child in the map of the process trees: its activity is not seen */
-	PK_NOTE_STATE_FULL = 4, /* nothing lost: user memory had to be read at exit, because no place was left at entry */
-	PK_NUM_LOSSES = 5,
+	PK_LOST_OWNER = 4,     /* a packet of which it is not known which process sent it */
+	PK_NOTE_STATE_FULL = 5, /* nothing lost: user memory had to be read at exit, because no place was left at entry */
+	PK_NUM_LOSSES = 6,
 };
 
 /* One row of the syscall table: which event a syscall makes, and which argument is what; -1 is none. */
@@ -276,6 +277,7 @@ enum pk_syscall_kind {
 	PK_SYS_MOUNT = 17,
 	PK_SYS_WRITE = 18,  /* selinuxfs */
 	PK_SYS_IO_URING = 19,
+	PK_SYS_SOCKETCALL = 20, /* i386: bind, connect and accept by one number */
 };
 
 #define PK_MAX_SYSCALLS 512

@@ -67,9 +67,11 @@ func testEvent(t Type, ancestors int) *Event {
 	case TypeExec, TypeExit:
 		e.File = &FileEvent{File: *e.Process.Executable}
 		e.Facts.FileSource = FileSourceFD
-	case TypeFork:
-	case TypeConnect, TypeBind:
+	case TypeFork, TypeSetUID, TypeSetGID, TypeCapset, TypeSignal, TypePTrace, TypeMProtect, TypeSyscalls, TypeBPF, TypeUnloadModule, TypeMount:
+	case TypeConnect, TypeBind, TypeAccept:
 		e.Facts.SocketFamily, e.Facts.SocketProtocol = 2, 6
+	case TypeDNS:
+		e.Facts.SocketFamily, e.Facts.SocketProtocol = 2, 17
 	default:
 		e.File = &FileEvent{File: File{
 			Has: HasInode | HasMode | HasMountID | HasOwner, Path: "/etc/shadow", Name: "shadow", Inode: 1234, Mode: 0o100640, MountID: 29, Filesystem: "ext4",
@@ -101,8 +103,70 @@ func testEvent(t Type, ancestors int) *Event {
 		e.Facts.Retval = -115
 	case TypeBind:
 		e.Bind = &BindEvent{Addr: IPPortFamily{Family: "AF_INET", IP: addr.IP, Port: addr.Port}}
+	case TypeAccept:
+		e.Network = &NetworkContext{L3Protocol: "ETH_P_IP", L4Protocol: "IP_PROTO_TCP", Source: addr, Destination: IPPort{netip.MustParseAddr("10.0.0.5"), 22}}
+		e.Accept = &AcceptEvent{Addr: IPPortFamily{Family: "AF_INET", IP: addr.IP, Port: addr.Port}}
+	case TypeDNS:
+		e.Network = &NetworkContext{
+			Device:     &NetworkDevice{NetNS: 4_026_531_840, IfIndex: 2, IfName: "eth0"},
+			L3Protocol: "ETH_P_IP", L4Protocol: "IP_PROTO_UDP", Source: IPPort{netip.MustParseAddr("10.0.0.5"), 40000}, Destination: IPPort{addr.IP, 53}, Size: 61,
+		}
+		e.DNS = &DNSEvent{ID: 4660, Question: DNSQuestion{Class: "CLASS_INET", Type: "AAAA", Name: "www.Example.com", Size: 33, Count: 1}}
+	case TypeSymlink:
+		e.Facts.SyscallDestinationPath = "../shadow"
+	case TypeUtimes:
+		e.File.Destination = &File{AccessTime: testTime - 7_000_000_000, ModificationTime: testTime - 6_000_000_000}
+	case TypeSetXattr, TypeRemoveXattr:
+		e.File.Destination = &File{AttributeName: "user.test", AttributeNamespace: "user"}
+	case TypeSplice:
+		e.Splice = &SpliceEvent{PipeEntryFlag: "PIPE_BUF_FLAG_CAN_MERGE", PipeExitFlag: "PIPE_BUF_FLAG_GIFT | PIPE_BUF_FLAG_LRU"}
+	case TypeMount:
+		e.Mount = &MountEvent{
+			MountPoint: &File{Has: HasInode | HasMountID | HasOwner, Path: "/mnt", MountID: 29, Inode: 7}, Root: &File{Has: HasInode | HasMountID | HasOwner, Path: "/", MountID: 70, Inode: 2},
+			MountID: 70, ParentMountID: 29, BindSrcMountID: 30, Device: 8_388_609, FSType: "ext4", MountPointPath: "/mnt", SourcePath: "/srv",
+		}
+	case TypeUmount:
+		e.File.Has |= HasNewMountID
+		e.File.NewMountID = 70
+	case TypeSetUID:
+		e.setDestination(&CredentialsDestination{Kind: CredentialsSetUID, UID: 0, EUID: 0, FSUID: 1000, User: "root", EUser: "root", FSUser: "app"})
+	case TypeSetGID:
+		e.setDestination(&CredentialsDestination{Kind: CredentialsSetGID, UID: 50, EUID: 0, FSUID: 0, User: "staff", EUser: "root", FSUser: "root"})
+	case TypeCapset:
+		e.setDestination(&CredentialsDestination{Kind: CredentialsCapset, CapEffective: 1 << 5, CapPermitted: 1<<5 | 1})
+	case TypeSignal:
+		p := testProcess(11)
+		e.Signal = &SignalEvent{Type: "SIGKILL", PID: p.PID, Target: &ProcessContext{Process: p, ActorTID: p.TID}}
+	case TypePTrace:
+		p := testProcess(12)
+		e.PTrace = &PTraceEvent{Request: "PTRACE_ATTACH", Address: "0x0", Tracee: &ProcessContext{Process: p, ActorTID: p.TID}}
+	case TypeMMap:
+		e.MMap = &MMapEvent{Address: "0x7f0000001000", Offset: 4096, Length: 8192, Protection: "PROT_EXEC | PROT_READ", Flags: "MAP_PRIVATE"}
+	case TypeMProtect:
+		e.MProtect = &MProtectEvent{VMStart: "0x7f0000001000", VMEnd: "0x7f0000003000", VMProtection: "VM_READ | VM_WRITE", ReqProtection: "VM_EXEC | VM_READ"}
+	case TypeSyscalls:
+		e.Evt.Outcome = OutcomeNone
+		e.AnomalySyscall = &AnomalyDetectionSyscallEvent{Syscall: "ptrace"}
+	case TypeBPF:
+		e.BPF = &BPFEvent{
+			Cmd: "BPF_PROG_LOAD", Map: &BPFMap{Name: "seen", MapType: "BPF_MAP_TYPE_HASH"},
+			Program: &BPFProgram{Name: "filter", Tag: "a04f5eef06a7f555", ProgramType: "BPF_PROG_TYPE_SOCKET_FILTER", AttachType: "BPF_CGROUP_INET_EGRESS", Helpers: []string{"BPF_KTIME_GET_NS"}},
+		}
+	case TypeLoadModule:
+		e.Module = &ModuleEvent{Name: "dummy", LoadedFromMemory: true, Argv: []string{"numdummies=2"}, ArgsTruncated: true}
+	case TypeUnloadModule:
+		e.Module = &ModuleEvent{Name: "dummy"}
+	case TypeSELinux:
+		e.SELinux = &SELinuxEvent{Bool: &SELinuxBoolChange{Name: "httpd_can_network_connect", State: "on"}}
 	}
 	return e
+}
+
+// setDestination gives the acting process the credentials after the call.
+func (e *Event) setDestination(d *CredentialsDestination) {
+	c := *e.Process.Credentials
+	c.Destination = d
+	e.Process.Credentials = &c
 }
 
 // hasFile is what is known of the event's file; nothing if it has none.

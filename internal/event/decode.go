@@ -146,7 +146,7 @@ func wanted(need Need, t Type) Need {
 	case TypeAny, TypeExit:
 	case TypeFork:
 		n &^= NeedFile | NeedExit | NeedNetwork
-	case TypeConnect, TypeBind:
+	case TypeConnect, TypeBind, TypeAccept, TypeDNS:
 		n &^= NeedFile | NeedExit
 	default:
 		n &^= NeedExit | NeedNetwork
@@ -228,6 +228,12 @@ func (d *Decoder) rootMember(e *Event, key string) Need {
 		if e.Extended = true; d.wants(NeedNetwork) {
 			e.Connect = &ConnectEvent{}
 			d.socketAddress(&e.Connect.Addr, &e.Connect.Protocol)
+			return 0
+		}
+	case "accept":
+		if e.Extended = true; d.wants(NeedNetwork) {
+			e.Accept = &AcceptEvent{}
+			d.socketAddress(&e.Accept.Addr, new(string))
 			return 0
 		}
 	case "cgroup":

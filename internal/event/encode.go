@@ -215,6 +215,11 @@ func (e *Event) appendExtended(dst []byte) []byte {
 		dst = optStr(dst, "protocol", c.Protocol)
 		dst = append(endObject(dst), ',')
 	}
+	if a := e.Accept; a != nil {
+		dst = append(key(dst, "accept"), '{')
+		dst = append(a.Addr.append(key(dst, "addr")), ',')
+		dst = append(endObject(dst), ',')
+	}
 	if e.Facts.CgroupPath != "" {
 		dst = append(key(dst, "cgroup"), '{')
 		dst = str(dst, "id", e.Facts.CgroupPath)

@@ -47,10 +47,12 @@ type Event struct {
 	AnomalySyscall  *AnomalyDetectionSyscallEvent `json:"anomaly_detection_syscall,omitempty"`
 	Usr             *UserContext                  `json:"usr,omitempty"`
 
-	// Extended says that the body has the members of Datadog's newer schema, too: connect and cgroup.
+	// Extended says that the body has the members of Datadog's newer schema, too: connect, accept and cgroup.
 	Extended bool `json:"-"`
 	// Connect is a member of Datadog's newer schema. It is written only in the extended form.
 	Connect *ConnectEvent `json:"-"`
+	// Accept is such a member, too.
+	Accept *AcceptEvent `json:"-"`
 
 	// flat holds the fields of a flat event that have no place above; nil for every other event.
 	flat *flatValues
@@ -352,6 +354,11 @@ type BindEvent struct {
 type ConnectEvent struct {
 	Addr     IPPortFamily `json:"addr"`
 	Protocol string       `json:"protocol,omitempty"`
+}
+
+// AcceptEvent holds the address that a connection came from (extended form only).
+type AcceptEvent struct {
+	Addr IPPortFamily `json:"addr"`
 }
 
 // DNSEvent is a DNS request.

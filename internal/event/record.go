@@ -188,8 +188,12 @@ func (a *attributes) object(e *Event) {
 	switch {
 	case e.Network != nil:
 		a.networkType(e.Network.Destination.IP)
-		a.endpoint(AttrLocalAddress, AttrLocalPort, e.Network.Source)
-		a.endpoint(AttrPeerAddress, AttrPeerPort, e.Network.Destination)
+		local, peer := e.Network.Source, e.Network.Destination
+		if e.Type == TypeAccept { // source is who connected
+			local, peer = peer, local
+		}
+		a.endpoint(AttrLocalAddress, AttrLocalPort, local)
+		a.endpoint(AttrPeerAddress, AttrPeerPort, peer)
 	case e.Bind != nil:
 		a.networkType(e.Bind.Addr.IP)
 		a.endpoint(AttrLocalAddress, AttrLocalPort, IPPort{e.Bind.Addr.IP, e.Bind.Addr.Port})
@@ -421,8 +425,8 @@ func (d *Decoder) DecodeRecord(lr plog.LogRecord, need Need, e *Event) error {
 		}
 	}
 	e.Process.setFacts(f)
-	if t == TypeConnect && need&NeedNetwork != 0 {
-		e.completeConnect()
+	if need&NeedNetwork != 0 {
+		e.completeSocket()
 	}
 	return nil
 }
@@ -443,14 +447,23 @@ func (p *ProcessContext) setFacts(f *Facts) {
 	}
 }
 
-// completeConnect makes Connect, which only the extended form has, the same in both forms.
-func (e *Event) completeConnect() {
-	if e.Connect == nil {
-		e.Connect = &ConnectEvent{
-			Addr: IPPortFamily{Family: FamilyName(e.Facts.SocketFamily)}, Protocol: L4ProtocolName(e.Facts.SocketProtocol),
+// completeSocket makes Connect and Accept, which only the extended form has, the same in both forms.
+func (e *Event) completeSocket() {
+	family := FamilyName(e.Facts.SocketFamily)
+	switch e.Type {
+	case TypeConnect:
+		if e.Connect == nil {
+			e.Connect = &ConnectEvent{Addr: IPPortFamily{Family: family}, Protocol: L4ProtocolName(e.Facts.SocketProtocol)}
 		}
-	}
-	if n := e.Network; n != nil {
-		e.Connect.Addr.IP, e.Connect.Addr.Port = n.Destination.IP, n.Destination.Port
+		if n := e.Network; n != nil {
+			e.Connect.Addr.IP, e.Connect.Addr.Port = n.Destination.IP, n.Destination.Port
+		}
+	case TypeAccept:
+		if e.Accept == nil {
+			e.Accept = &AcceptEvent{Addr: IPPortFamily{Family: family}}
+		}
+		if n := e.Network; n != nil {
+			e.Accept.Addr.IP, e.Accept.Addr.Port = n.Source.IP, n.Source.Port
+		}
 	}
 }

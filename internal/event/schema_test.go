@@ -212,7 +212,7 @@ func (f *filler) fill(v reflect.Value) {
 	case CredentialsKind:
 		v.SetUint(uint64(CredentialsSetUID))
 		return
-	case Type, Facts, ProcessContext, *ProcessContext, *ConnectEvent:
+	case Type, Facts, ProcessContext, *ProcessContext, *ConnectEvent, *AcceptEvent:
 		return // given by hand
 	}
 	switch v.Kind() {

@@ -48,6 +48,11 @@ type converter struct {
 	pids    []uint32
 	processScratch
 	memoryScratch
+	networkScratch
+
+	// malformed says of a record that convert made no event of that what a process or the network had a hand in could not be
+	// understood.
+	malformed bool
 }
 
 // convert keeps the process tree up to date with a record and makes its event. The event is valid until the next call. It
@@ -63,6 +68,7 @@ func (c *converter) convert(r *sensor.Record) *event.Event {
 		return nil
 	}
 	typ := sensor.TypeOf(r.Type)
+	c.malformed = false
 	now := c.wall(r.Time)
 	c.ev = event.Event{Type: typ, Date: now, Extended: c.extended}
 	ev := &c.ev
@@ -126,6 +132,8 @@ var fills = [bpf.NumTypes]func(*converter, *event.Event, *sensor.Record) bool{
 	event.TypeLink:     (*converter).fileOp,
 	event.TypeConnect:  (*converter).socket,
 	event.TypeBind:     (*converter).socket,
+	event.TypeAccept:   (*converter).socket,
+	event.TypeDNS:      (*converter).dnsQuery,
 	event.TypeSetUID:   (*converter).credentials,
 	event.TypeSetGID:   (*converter).credentials,
 	event.TypeCapset:   (*converter).credentials,
@@ -409,6 +417,9 @@ func (c *converter) socket(ev *event.Event, r *sensor.Record) bool {
 	if ev.Type == event.TypeConnect && given.known && given.family == unix.AF_UNSPEC {
 		return false
 	}
+	if ev.Type == event.TypeAccept {
+		return c.accepted(ev, n, path)
+	}
 	local := endpoint(family, n.Saddr, n.Sport)
 	peer := endpoint(family, n.Daddr, n.Dport)
 	ev.Facts.SocketFamily, ev.Facts.SocketProtocol = family, n.Protocol
@@ -433,12 +444,7 @@ func (c *converter) socket(ev *event.Event, r *sensor.Record) bool {
 	}
 	ev.Connect = &c.connect
 	if family == unix.AF_INET || family == unix.AF_INET6 {
-		l3 := "ETH_P_IP"
-		if peer.IP.Is6() {
-			l3 = "ETH_P_IPV6"
-		}
-		c.network = event.NetworkContext{L3Protocol: l3, L4Protocol: event.L4ProtocolName(n.Protocol), Source: local, Destination: peer}
-		ev.Network = &c.network
+		c.networkOf(ev, n.Protocol, local, peer)
 	}
 	return true
 }

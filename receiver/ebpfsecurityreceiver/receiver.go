@@ -391,6 +391,9 @@ func (r *securityReceiver) handle(rec *sensor.Record, err error) {
 	typ := sensor.TypeOf(rec.Type)
 	r.count.read[typ].Add(1)
 	ev := r.conv.convert(rec)
+	if r.conv.malformed {
+		r.count.dropped[typ][dropMalformed].Add(1)
+	}
 	if ev == nil || !r.types.Has(typ) {
 		return
 	}

@@ -31,6 +31,8 @@ func sys(nr uintptr, args ...uintptr) error {
 	return nil
 }
 
+func addressOf[T any](p *T) uintptr { return uintptr(unsafe.Pointer(p)) }
+
 const keep = ^uintptr(0) // -1: unchanged
 
 // capset drops everything but CAP_KILL from the calling thread's effective and permitted set.

@@ -204,6 +204,25 @@ type hook struct {
 	needed     func(event.TypeSet) bool
 	helper     string // that the kernel may not have: only with it
 	without    string // only without this helper
+	// Where neither a helper nor a tracepoint tells, the version of the kernel does; zero: any.
+	since, before version
+}
+
+// version is a kernel's: major and minor.
+type version [2]int
+
+func (v version) less(w version) bool { return v[0] < w[0] || v[0] == w[0] && v[1] < w[1] }
+
+func kernelVersion() (v version, err error) {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return v, fmt.Errorf("ask for the kernel's version: %w", err)
+	}
+	release := unix.ByteSliceToString(u.Release[:])
+	if _, err := fmt.Sscanf(release, "%d.%d", &v[0], &v[1]); err != nil {
+		return v, fmt.Errorf("kernel version %q: %w", release, err)
+	}
+	return v, nil
 }
 
 // hooks lists the programs in the order in which they are attached: those of the lifecycle before all others, so that when
@@ -213,6 +232,8 @@ var hooks = []hook{
 	{program: "picket_exec"},
 	{program: "picket_exit"},
 	{program: "picket_signal", types: event.Set(event.TypeSignal)},
+	{program: "picket_packet", types: event.Set(event.TypeDNS), before: version{6, 12}},
+	{program: "picket_packet_dynptr", types: event.Set(event.TypeDNS), since: version{6, 12}}, // bpf_dynptr_from_skb in tracepoints
 	{program: "picket_sys_enter", needed: needsEntry, without: "BPF_FUNC_find_vma"},
 	{program: "picket_sys_enter_vma", needed: needsEntry, helper: "BPF_FUNC_find_vma"}, // 5.17
 	{program: "picket_sys_exit", needed: needsExit},
@@ -227,6 +248,10 @@ func leaveOut(spec *ebpf.CollectionSpec, types event.TypeSet) error {
 	kernel, err := btf.LoadKernelSpec()
 	if err != nil {
 		return fmt.Errorf("read the kernel's type information: %w", err)
+	}
+	running, err := kernelVersion()
+	if err != nil {
+		return err
 	}
 	var funcs *btf.Enum
 	if err := kernel.TypeByName("bpf_func_id", &funcs); err != nil {
@@ -243,7 +268,8 @@ func leaveOut(spec *ebpf.CollectionSpec, types event.TypeSet) error {
 			var t *btf.Typedef
 			keep = kernel.TypeByName("btf_trace_"+h.tracepoint, &t) == nil
 		}
-		keep = keep && (h.helper == "" || helpers[h.helper]) && (h.without == "" || !helpers[h.without])
+		keep = keep && (h.helper == "" || helpers[h.helper]) && (h.without == "" || !helpers[h.without]) &&
+			!running.less(h.since) && (h.before == version{} || running.less(h.before))
 		if !keep {
 			delete(spec.Programs, h.program)
 		}

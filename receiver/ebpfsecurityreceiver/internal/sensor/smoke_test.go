@@ -152,23 +152,16 @@ func TestSmoke(t *testing.T) {
 	}
 	for _, obj := range objects {
 		t.Run(obj.name, func(t *testing.T) {
-			if major, minor := kernelVersion(t); obj.name == "direct" && (major < 6 || major == 6 && minor < 2) {
+			running, err := kernelVersion()
+			require.NoError(t, err)
+			if obj.name == "direct" && running.less(version{6, 2}) {
 				_, err := Open(&Options{Types: event.AllTypes, RingSize: 1 << 20, object: obj.name})
 				require.ErrorIs(t, err, ebpf.ErrNotSupported)
-				t.Skipf("kernel %d.%d has no bpf_rdonly_cast (6.2); that it says so was checked", major, minor)
+				t.Skipf("kernel %d.%d has no bpf_rdonly_cast (6.2); that it says so was checked", running[0], running[1])
 			}
 			smoke(t, obj.name)
 		})
 	}
-}
-
-func kernelVersion(t *testing.T) (major, minor int) {
-	t.Helper()
-	var u unix.Utsname
-	require.NoError(t, unix.Uname(&u))
-	_, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor)
-	require.NoError(t, err)
-	return major, minor
 }
 
 func smoke(t *testing.T, object string) {

@@ -77,10 +77,14 @@ var fileSyscalls = []row{
 	{name: "linkat", typ: event.TypeLink, kind: bpf.SysPath, dirfd: a0, path: a1, dirfd2: a2, path2: a3, flags: a4},
 }
 
-// socketSyscalls: the address is argument path, its length argument mode.
+// socketSyscalls have descriptor, address and its length as the first arguments. Of socketcall, which is i386's, the first
+// one tells which it is.
 var socketSyscalls = []row{
-	{name: "connect", typ: event.TypeConnect, kind: bpf.SysSock, path: a1, mode: a2, fd: a0},
-	{name: "bind", typ: event.TypeBind, kind: bpf.SysSock, path: a1, mode: a2, fd: a0},
+	{name: "connect", typ: event.TypeConnect, kind: bpf.SysSock},
+	{name: "bind", typ: event.TypeBind, kind: bpf.SysSock},
+	{name: "accept", typ: event.TypeAccept, kind: bpf.SysAccept},
+	{name: "accept4", typ: event.TypeAccept, kind: bpf.SysAccept},
+	{name: "socketcall", typ: event.TypeConnect, kind: bpf.SysSocketcall},
 }
 
 // numbers returns the syscall numbers of an architecture (a GOARCH): those of its own tasks, and those of 32-bit ones.
@@ -119,7 +123,13 @@ func table(goarch string, types event.TypeSet) (t [2 * bpf.MaxSyscalls]bpf.Sysca
 }
 
 func (r *row) wanted(types event.TypeSet) bool {
-	return types.Has(r.typ) || r.typ == event.TypeUnlink && types.Has(event.TypeRmdir)
+	switch {
+	case r.typ == event.TypeUnlink && types.Has(event.TypeRmdir):
+		return true
+	case r.kind == bpf.SysSocketcall:
+		return types&event.Set(event.TypeConnect, event.TypeBind, event.TypeAccept) != 0
+	}
+	return types.Has(r.typ)
 }
 
 // keeps says whether something is kept from the entry of the call to its exit.

@@ -42,7 +42,7 @@ func TestSyscallTable(t *testing.T) {
 					assert.Equal(t, uint8(r.typ), table[bpf.MaxSyscalls+c].Type, r.name)
 				}
 				assert.True(t, goarch == "arm64" || ok || ok32, "%s: no such call", r.name)
-				assert.True(t, !ok || ok32 || r.name == "mmap", "%s: every call of a 64-bit task has a 32-bit one", r.name)
+				assert.True(t, !ok || ok32 || r.name == "mmap" || r.name == "accept", "%s: every call of a 64-bit task has a 32-bit one", r.name)
 			}
 			for _, d := range table {
 				if d.Kind != 0 {
@@ -79,8 +79,6 @@ func TestSyscallArguments(t *testing.T) {
 		case bpf.SysFD:
 			assert.Equal(t, a0, r.fd, r.name)
 			assert.Zero(t, r.path, r.name)
-		case bpf.SysSock:
-			assert.Equal(t, []argument{a0, a1, a2}, []argument{r.fd, r.path, r.mode}, r.name)
 		}
 		assert.False(t, r.dirfd2 != 0 && r.path2 == 0 && r.kind != bpf.SysSplice, "%s: second directory", r.name)
 		assert.Equal(t, r.data != 0, r.dataSize != 0, "%s: data", r.name)
