@@ -21,6 +21,7 @@ int picket_fork(__u64 *ctx)
 SEC("tp_btf/sched_process_exec")
 int picket_exec(__u64 *ctx)
 {
+	drop_exec_state(ctx[1]);
 	return on_exec((void *)ctx[0], (void *)ctx[2]);
 }
 

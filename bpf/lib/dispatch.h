@@ -19,8 +19,10 @@
 
 static __always_inline bool keep_at_entry(struct pk_scratch *s, __u32 kind, bool find_vma)
 {
+	__u32 off;
 	bool keep;
 
+	s->again = 0;
 	switch (kind) {
 	case PK_SYS_FD:
 		keep = old_file(s->key);
@@ -31,10 +33,18 @@ static __always_inline bool keep_at_entry(struct pk_scratch *s, __u32 kind, bool
 		return find_vma ? enter_mprotect_find(s->key) : enter_mprotect(s->key);
 	case PK_SYS_SPLICE:
 		return enter_splice(s->key);
+	case PK_SYS_PATH:
+		keep = user_paths(s->key);
+		old_file(s->key);
+		break;
 	default:
 		keep = user_paths(s->key);
 	}
-	user_data(s->key);
+	off = s->off;
+	if (keep && !user_data(s->key)) { /* what is there is kept, the rest can be read at exit */
+		s->off = off;
+		s->again = PK_STATE_AGAIN;
+	}
 	return keep;
 }
 
@@ -59,6 +69,8 @@ static __always_inline bool end_record(struct pk_scratch *s, __u32 kind)
 		return exit_splice(s->key);
 	case PK_SYS_BPF:
 		return exit_bpf(s->key);
+	case PK_SYS_CWD:
+		return exit_cwd(s->key);
 	}
 	return exit_fileop(s->key);
 }
@@ -93,7 +105,7 @@ static __always_inline int on_sys_enter(struct pt_regs *regs, bool find_vma)
 	s->off = sizeof(__u32); /* the value of the state maps begins with its length */
 	if (keep_at_entry(s, kind, find_vma)) {
 		len = s->off - sizeof(__u32);
-		*(__u32 *)s->data = len;
+		*(__u32 *)s->data = len | s->again;
 		if (len <= PK_STATE_SMALL)
 			err = bpf_map_update_elem(&states_small, &pid_tgid, s->data, BPF_ANY);
 		else if (len <= PK_STATE_LARGE)

@@ -50,6 +50,7 @@ typedef _Bool bool;
 #define IPPROTO_UDP 17
 #define IPPROTO_ROUTING 43
 #define IPPROTO_DSTOPTS 60
+#define AT_EMPTY_PATH 0x1000
 #define AF_UNIX 1
 #define AF_INET 2
 #define AF_INET6 10

@@ -50,6 +50,7 @@ struct pk_walk {
 	__u32 checksum; /* of the dentries' sequence numbers */
 	__u32 flags;
 	__u32 names;
+	__u32 whole; /* up to the root of the mount namespace, and not to the task's */
 };
 
 struct pk_scratch {
@@ -61,6 +62,7 @@ struct pk_scratch {
 	__u32 key;   /* of this buffer in the map */
 	__u32 nr;    /* of the syscall, which has a row in the table */
 	__u32 compat;
+	__u32 again; /* something could not be read at entry: the exit is to try again */
 	__s64 ret;
 	__u64 pid_tgid;
 	__u64 args[8];
@@ -102,6 +104,8 @@ struct {
  */
 #define PK_STATE_SMALL 640
 #define PK_STATE_LARGE 17408
+
+#define PK_STATE_AGAIN (1U << 31) /* in len: strings that are no paths, and data, are to be read at exit */
 
 struct pk_state_small {
 	__u32 len;

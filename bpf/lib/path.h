@@ -71,7 +71,10 @@ detached:
 	return 1;
 }
 
-/* walk_once goes from path to the task's root. The walk counts as truncated until it has come to an end. */
+/*
+ * walk_once goes from path to the task's root, or to the mount namespace's if the whole path is wanted. The walk counts as
+ * truncated until it has come to an end.
+ */
 static __always_inline void walk_once(struct pk_scratch *s, const struct path *path, bool names)
 {
 	struct task_struct *task = TYPED(s->task, struct task_struct);
@@ -80,8 +83,8 @@ static __always_inline void walk_once(struct pk_scratch *s, const struct path *p
 
 	w->dentry = (__u64)BPF_CORE_READ(path, dentry);
 	w->mnt = (__u64)BPF_CORE_READ(path, mnt);
-	w->root_dentry = (__u64)READ(fs, root.dentry);
-	w->root_mnt = (__u64)READ(fs, root.mnt);
+	w->root_dentry = w->whole ? 0 : (__u64)READ(fs, root.dentry);
+	w->root_mnt = w->whole ? 0 : (__u64)READ(fs, root.mnt);
 	w->checksum = 0;
 	w->flags = PK_WALK_TRUNCATED;
 	w->names = 0;
@@ -182,13 +185,9 @@ static __always_inline void inode_times(struct pk_file *out, struct inode *inode
 #undef NS_TS
 }
 
-/* file_facts fills what the open file tells. */
-static __always_inline void file_facts(struct pk_file *out, struct file *address)
+/* place_facts fills what an inode and the place that it was found at tell. The mount is a number, because it is calculated with. */
+static __always_inline void place_facts(struct pk_file *out, __u64 mnt, struct dentry *d, struct inode *inode)
 {
-	struct vfsmount *mnt = BPF_CORE_READ(address, f_path.mnt); /* a number, because it is calculated with */
-	struct file *f = TYPED(address, struct file);
-	struct inode *inode = READ(f, f_inode);
-	struct dentry *d = READ(f, f_path.dentry);
 	struct super_block *sb = READ(inode, i_sb);
 
 	out->flags = PK_FILE_VALID;
@@ -197,11 +196,29 @@ static __always_inline void file_facts(struct pk_file *out, struct file *address
 	out->uid = READ(inode, i_uid.val);
 	out->gid = READ(inode, i_gid.val);
 	out->dev = READ(sb, s_dev);
-	out->mount_id = READ(real_mount((__u64)mnt), mnt_id);
+	out->mount_id = READ(real_mount(mnt), mnt_id);
 	inode_times(out, inode);
 	if (!READ(d, d_hash.pprev) && READ(d, d_parent) != d)
 		out->flags |= PK_FILE_DELETED;
 	bpf_probe_read_kernel_str(out->fstype, sizeof(out->fstype), READ(sb, s_type, name));
+}
+
+/* file_facts fills what the open file tells. */
+static __always_inline void file_facts(struct pk_file *out, struct file *address)
+{
+	struct vfsmount *mnt = BPF_CORE_READ(address, f_path.mnt);
+	struct file *f = TYPED(address, struct file);
+
+	place_facts(out, (__u64)mnt, READ(f, f_path.dentry), READ(f, f_inode));
+}
+
+/* path_facts fills what the file at a path of the kernel tells. */
+static __always_inline void path_facts(struct pk_file *out, const struct path *path)
+{
+	struct vfsmount *mnt = BPF_CORE_READ(path, mnt);
+	struct dentry *d = TYPED(BPF_CORE_READ(path, dentry), struct dentry);
+
+	place_facts(out, (__u64)mnt, d, READ(d, d_inode));
 }
 
 /* user_string adds a NUL-terminated string of the task, without its NUL. It returns the length, -1 on a fault. */
@@ -226,14 +243,14 @@ static __always_inline long user_string(struct pk_scratch *s, __u8 kind, __u64 p
 	return n - 1;
 }
 
-/* user_bytes adds len bytes of the task, or as many as max. */
-static __always_inline void user_bytes(struct pk_scratch *s, __u8 kind, __u64 ptr, __u64 len, __u32 max)
+/* user_bytes adds len bytes of the task, or as many as max. It returns false if they could not be read. */
+static __always_inline bool user_bytes(struct pk_scratch *s, __u8 kind, __u64 ptr, __u64 len, __u32 max)
 {
 	__u8 flags = 0;
 	__u32 off;
 
 	if (!seg_open(s, kind))
-		return;
+		return false;
 	if (len > max) {
 		len = max;
 		flags = PK_STR_TRUNCATED;
@@ -242,12 +259,13 @@ static __always_inline void user_bytes(struct pk_scratch *s, __u8 kind, __u64 pt
 	barrier_off(off);
 	barrier_off(len);
 	if (off > PK_DATA_SIZE + sizeof(struct pk_seg) || len > max)
-		return;
+		return false;
 	if (bpf_probe_read_user(s->data + off, len, (void *)ptr))
 		flags |= PK_STR_FAULT;
 	else
 		s->off = off + len;
 	seg_close(s, flags);
+	return !(flags & PK_STR_FAULT);
 }
 
 #endif

@@ -148,7 +148,7 @@ var Attributes = []Attribute{
 	{AttrFlags, "int", "own", "event, detection", "flags argument of the syscall"},
 	{AttrSyscallPath, "string", "own", "event, detection", "path as the process gave it"},
 	{AttrSyscallMode, "int", "own", "event, detection", "mode argument of the syscall"},
-	{AttrSyscallDestPath, "string", "own", "rename, link", "second path as the process gave it"},
+	{AttrSyscallDestPath, "string", "own", "rename, link, symlink", "second path as the process gave it; of a symbolic link what it points to"},
 	{AttrSocketFamily, "int", "own", "connect, bind", "AF_*"},
 	{AttrSocketProtocol, "int", "own", "connect, bind", "IPPROTO_*"},
 	{AttrSocketPath, "string", "own", "connect, bind", "address of an AF_UNIX socket; an abstract one begins with @"},

@@ -483,8 +483,11 @@ func (d *Decoder) fileMember(f *File, key string) bool {
 }
 
 // owned marks the owner of a file as known. The schema requires uid and gid, so they say 0 also where nothing is known: then
-// there is no inode, nor another owner than root.
+// there is no inode, nor another owner than root. Where the rest of the file is known but its owner, they say -1.
 func (f *File) owned() {
+	if f.UID == -1 && f.GID == -1 {
+		return
+	}
 	if f.Has&HasInode != 0 || f.UID != 0 || f.GID != 0 || f.User != "" || f.Group != "" {
 		f.Has |= HasOwner
 	}

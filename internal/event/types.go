@@ -186,13 +186,13 @@ const (
 )
 
 // OutcomeOf derives evt.outcome from a return value: ≥ 0 is Success, -EACCES and -EPERM are Refused, the rest is Error.
-// A connection in progress (-EINPROGRESS) counts as success,
-// and anomalous syscalls have none.
+// A connection in progress (-EINPROGRESS) counts as success, anomalous syscalls have none, and an exec event with an error
+// tells of a call that failed, which is seen only if it was asked for.
 func OutcomeOf(t Type, retval int64) Outcome {
 	switch {
 	case t == TypeSyscalls: // about the use of a syscall, whatever came of it
 		return OutcomeNone
-	case retval >= 0 || t.Info().AlwaysSuccess, t == TypeConnect && retval == -eINPROGRESS:
+	case retval >= 0 || t.Info().AlwaysSuccess && t != TypeExec, t == TypeConnect && retval == -eINPROGRESS:
 		return OutcomeSuccess
 	case retval == -eACCES || retval == -ePERM:
 		return OutcomeRefused

@@ -169,6 +169,7 @@ func compileNode(n node, env *Env) (*Program, *operand, *Error) {
 		return nil, nil, err
 	}
 	c.p.root, c.p.weight, c.p.iterators = o, o.weight, len(c.iterators)
+	c.p.retval = slices.ContainsFunc(c.p.fields, func(f *event.Field) bool { return f.Name == c.p.eventType.String()+".retval" })
 	return c.p, &o, nil
 }
 

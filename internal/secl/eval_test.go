@@ -138,6 +138,17 @@ func TestMatch(t *testing.T) {
 			{`open.retval == EPERM`, `{"type":"open","open.retval":"EPERM"}`, true},
 			{`process.auid == AUDIT_AUID_UNSET`, `{"process.auid":4294967295}`, true},
 		},
+		// Errors other than EACCES and EPERM are only for rules that read the return value.
+		"outcomes": {
+			{`open.file.path == "/x"`, `{"type":"open","open.file.path":"/x","open.retval":"EACCES"}`, true},
+			{`open.file.path == "/x"`, `{"type":"open","open.file.path":"/x","open.retval":"ENOENT"}`, false},
+			{`open.file.path == "/x" && open.retval != 3`, `{"type":"open","open.file.path":"/x","open.retval":"ENOENT"}`, true},
+			{`open.file.path == "/x" || open.retval == 1`, `{"type":"open","open.file.path":"/x","open.retval":"ENOENT"}`, true},
+			{`process.pid == 7`, `{"type":"open","process.pid":7,"open.retval":"ENOENT"}`, false},
+			{`process.pid == 7`, `{"type":"open","process.pid":7,"open.retval":"EPERM"}`, true},
+			{`connect.addr.port == 1`, `{"type":"connect","connect.addr.port":1,"connect.retval":"EINPROGRESS"}`, true},
+			{`connect.addr.port == 1`, `{"type":"connect","connect.addr.port":1,"connect.retval":"ECONNREFUSED"}`, false},
+		},
 		"int arrays": {
 			{`process.ancestors.pid == 2`, process, true},
 			{`process.ancestors.pid == 9`, process, false},

@@ -30,6 +30,7 @@ type Program struct {
 	need      event.Need
 	variables []*Variable
 	weight    int
+	retval    bool // it reads the return value
 
 	root      operand
 	iterators int // iterator variables in use
@@ -65,9 +66,10 @@ func (p *Program) Unavailable(dst []string, e *event.Event) []string {
 	return dst
 }
 
-// Match evaluates a boolean Program. An event of another type than the expression is about does not match.
+// Match evaluates a boolean Program. An event of another type than the expression is about does not match, nor does one of
+// an outcome that it is not about.
 func (p *Program) Match(c *Context) bool {
-	if p.eventType != event.TypeAny && c.Event.Type != p.eventType {
+	if p.eventType != event.TypeAny && c.Event.Type != p.eventType || !p.isAbout(c.Event) {
 		return false
 	}
 	p.prepare(c)
@@ -75,6 +77,19 @@ func (p *Program) Match(c *Context) bool {
 		return p.root.b(c)
 	}
 	return p.iterate(c, 0)
+}
+
+// isAbout says whether an expression is about events of this outcome. Those with another error than EACCES and EPERM are
+// there for who asked for them: they are only for expressions that read the return value. A failed exec made no process, and
+// has no expression at all.
+func (p *Program) isAbout(e *event.Event) bool {
+	switch e.Evt.Outcome {
+	case event.OutcomeError:
+		return p.retval
+	case event.OutcomeRefused:
+		return e.Type != event.TypeExec
+	}
+	return true
 }
 
 // prepare makes c fit for p.

@@ -106,6 +106,13 @@ func addEvents(ld plog.Logs, host *event.Host, events ...*event.Event) plog.LogR
 	return sl.LogRecords()
 }
 
+// failed makes the event of a call that failed.
+func failed(e *event.Event, errno int64) *event.Event {
+	e.Facts.Retval = -errno
+	e.Evt.Outcome = event.OutcomeOf(e.Type, -errno)
+	return e
+}
+
 // pipeline is a processor under test.
 type pipeline struct {
 	processor.Logs
@@ -185,11 +192,21 @@ func TestDetections(t *testing.T) {
 		events  []*event.Event
 		want    []string
 	}{
-		"one rule":        {NoMatchDrop, []*event.Event{open(t, 1, "/etc/x")}, []string{"detection any_etc"}},
-		"two rules":       {NoMatchDrop, []*event.Event{open(t, 1, "/etc/shadow")}, []string{"detection shadow", "detection any_etc"}},
-		"no match, drop":  {NoMatchDrop, []*event.Event{open(t, 1, "/x")}, nil},
-		"no match, pass":  {NoMatchPass, []*event.Event{open(t, 1, "/x")}, []string{"event file.open"}},
-		"match, pass":     {NoMatchPass, []*event.Event{open(t, 1, "/etc/x")}, []string{"detection any_etc"}},
+		"one rule":       {NoMatchDrop, []*event.Event{open(t, 1, "/etc/x")}, []string{"detection any_etc"}},
+		"two rules":      {NoMatchDrop, []*event.Event{open(t, 1, "/etc/shadow")}, []string{"detection shadow", "detection any_etc"}},
+		"no match, drop": {NoMatchDrop, []*event.Event{open(t, 1, "/x")}, nil},
+		"no match, pass": {NoMatchPass, []*event.Event{open(t, 1, "/x")}, []string{"event file.open"}},
+		"match, pass":    {NoMatchPass, []*event.Event{open(t, 1, "/etc/x")}, []string{"detection any_etc"}},
+		"refused":        {NoMatchDrop, []*event.Event{failed(open(t, 1, "/etc/x"), 13)}, []string{"detection any_etc"}},
+		"error, pass":    {NoMatchPass, []*event.Event{failed(open(t, 1, "/etc/x"), 2)}, []string{"event file.open"}},
+		"failed execs are for no rule": {
+			NoMatchPass,
+			[]*event.Event{
+				failed(flat(t, 1, `{"type":"exec","exec.file.name":"nc"}`), 2), failed(flat(t, 2, `{"type":"exec","exec.file.name":"nc"}`), 13),
+				failed(flat(t, 3, `{"type":"exec","exec.file.name":"nc"}`), 0),
+			},
+			[]string{"event process.exec", "event process.exec", "detection nc"},
+		},
 		"no rule of type": {NoMatchDrop, []*event.Event{flat(t, 1, `{"type":"mkdir","mkdir.file.path":"/etc/x"}`)}, nil},
 		"mixed, drop": {
 			NoMatchDrop,

@@ -143,6 +143,14 @@ var fills = [bpf.NumTypes]func(*converter, *event.Event, *sensor.Record) bool{
 	event.TypeMProtect: (*converter).protected,
 	event.TypeSplice:   (*converter).spliced,
 	event.TypeBPF:      (*converter).bpfCall,
+
+	event.TypeSymlink:     (*converter).fileOp,
+	event.TypeUtimes:      (*converter).fileOp,
+	event.TypeSetXattr:    (*converter).fileOp,
+	event.TypeRemoveXattr: (*converter).fileOp,
+	event.TypeChdir:       (*converter).fileOp,
+	event.TypeChroot:      (*converter).fileOp,
+	bpf.TypeExecFailed:    (*converter).fileOp,
 }
 
 func (c *converter) fillNothing(*event.Event, *sensor.Record) bool { return true }
@@ -267,139 +275,6 @@ func (c *converter) names(f *event.File, r *sensor.Record) {
 		f.User = c.users.User(r.Mntns, r.Pid, uint32(f.UID))
 		f.Group = c.users.Group(r.Mntns, r.Pid, uint32(f.GID))
 	}
-}
-
-// lineagePIDs lists processes through which the actor's root directory can be seen: itself, then its ancestors in the
-// same mount namespace, for when it is gone.
-func (c *converter) lineagePIDs(ev *event.Event, r *sensor.Record) []uint32 {
-	c.pids = append(c.pids[:0], r.Pid)
-	for i, a := range ev.Process.Ancestors {
-		if i == 8 {
-			break
-		}
-		if a.MntNS == r.Mntns && a.PID != c.pids[len(c.pids)-1] {
-			c.pids = append(c.pids, a.PID)
-		}
-	}
-	return c.pids
-}
-
-// userPath joins a path that the process gave with the directory that it starts from. It is not made clean: behind a
-// symbolic link ".." leads elsewhere than it looks. ok is false if it is not known.
-func (c *converter) userPath(str, base sensor.Segment) (p string, errText string, ok bool) {
-	if !str.Present || str.Flags&bpf.StrFault != 0 {
-		return "", "user memory could not be read", false
-	}
-	if (len(str.Data) == 0 || str.Data[0] != '/') && !base.Present {
-		return "", "directory of a relative path is not known", false
-	}
-	c.base = appendWalk(c.base[:0], base)
-	c.path = appendJoined(c.path[:0], c.base, str.Data)
-	if str.Flags&bpf.StrTruncated != 0 {
-		return string(c.path), "path is longer than 4096 bytes", true
-	}
-	return string(c.path), walkError(base.Flags), true
-}
-
-// look fills f with what is known of a path after the operation. Before-state is not to be had on this backend. raw is the
-// path as the process gave it, source what Facts.FileSource says of f.
-func (c *converter) look(f *event.File, ev *event.Event, r *sensor.Record, str, base sensor.Segment, how lookHow) (raw, source string) {
-	p, errText, ok := c.userPath(str, base)
-	f.PathResolutionError = errText
-	raw = string(str.Data)
-	if !ok {
-		return raw, event.FileSourceUserPath
-	}
-	l := c.paths.lookup(c.lineagePIDs(ev, r), r.Mntns, p, how)
-	l.fill(f)
-	c.names(f, r)
-	if !l.ok {
-		return raw, event.FileSourceUserPath
-	}
-	return raw, event.FileSourcePostStat
-}
-
-const permMask = 0o7777
-
-func (c *converter) fileOp(ev *event.Event, r *sensor.Record) bool {
-	op := r.FileOp()
-	c.file, c.dest = event.FileEvent{}, event.File{}
-	f, d := &c.file, &c.dest
-	ev.File = f
-	ev.Facts.Flags = op.Flags
-	str, base := r.Segments[bpf.SegString], r.Segments[bpf.SegBase]
-
-	how := lookFollow
-	switch ev.Type {
-	case event.TypeUnlink, event.TypeRmdir, event.TypeRename:
-		how = lookNoFollow
-		if ev.Evt.Outcome == event.OutcomeSuccess {
-			how = lookGone
-		}
-	case event.TypeMkdir:
-		how = lookNoFollow
-	case event.TypeLink:
-		if op.Flags&unix.AT_SYMLINK_FOLLOW == 0 {
-			how = lookNoFollow
-		}
-	case event.TypeOpen:
-		if op.Flags&unix.O_NOFOLLOW != 0 {
-			how = lookNoFollow
-		}
-	default:
-		if op.Flags&unix.AT_SYMLINK_NOFOLLOW != 0 {
-			how = lookNoFollow
-		}
-	}
-	if s := r.Segments[bpf.SegPath]; s.Present {
-		f.File = *c.walked(s, &op.File, r)
-		ev.Facts.FileSource = event.FileSourceFD
-		if str.Present {
-			ev.Facts.SyscallPath = string(str.Data)
-		}
-	} else {
-		ev.Facts.SyscallPath, ev.Facts.FileSource = c.look(&f.File, ev, r, str, base, how)
-	}
-
-	switch ev.Type {
-	case event.TypeOpen:
-		f.Flags = event.OpenFlagNames(op.Flags)
-		ev.Facts.SyscallMode = op.Mode
-		if op.Flags&unix.O_CREAT != 0 {
-			d.Has, d.Mode = event.HasMode, op.Mode&permMask
-			f.Destination = d
-		}
-	case event.TypeMkdir, event.TypeChmod:
-		ev.Facts.SyscallMode = op.Mode
-		d.Has, d.Mode = event.HasMode, op.Mode&permMask
-		f.Destination = d
-	case event.TypeChown:
-		d.Has, d.UID, d.GID = event.HasOwner, int64(int32(op.Uid)), int64(int32(op.Gid))
-		if d.UID >= 0 {
-			d.User = c.users.User(r.Mntns, r.Pid, uint32(d.UID))
-		}
-		if d.GID >= 0 {
-			d.Group = c.users.Group(r.Mntns, r.Pid, uint32(d.GID))
-		}
-		f.Destination = d
-	case event.TypeUnlink:
-		f.Flags = event.UnlinkFlagNames(op.Flags)
-	case event.TypeRename, event.TypeLink:
-		ev.Facts.SyscallDestinationPath, _ = c.look(d, ev, r, r.Segments[bpf.SegString2], r.Segments[bpf.SegBase2], lookNoFollow)
-		f.Destination = d
-		// One inode with two names: what is known of it by the one holds for the other. After a rename that is the new one.
-		from, to := d, &f.File
-		if ev.Type == event.TypeLink {
-			from, to = to, from
-		}
-		if ev.Evt.Outcome == event.OutcomeSuccess && from.Has&event.HasInode != 0 {
-			p, n, e := to.Path, to.Name, to.PathResolutionError
-			*to = *from
-			to.Path, to.Name, to.PathResolutionError = p, n, e
-			ev.Facts.FileSource = event.FileSourcePostStat
-		}
-	}
-	return true
 }
 
 // socket fills in the ends of a connect or bind; false means that the call was neither (a socket is disconnected by

@@ -30,16 +30,15 @@ type memoryScratch struct {
 
 func address(v uint64) string { return "0x" + strconv.FormatUint(v, 16) }
 
-// openFile puts an open file that the kernel side told of into the event; false if it told of none.
-func (c *converter) openFile(ev *event.Event, k *bpf.File, r *sensor.Record) bool {
+// openFile puts an open file that the kernel side told of into the event, if it told of one.
+func (c *converter) openFile(ev *event.Event, k *bpf.File, r *sensor.Record) {
 	s := r.Segments[bpf.SegPath]
 	if !s.Present {
-		return false
+		return
 	}
 	c.file = event.FileEvent{File: *c.walked(s, k, r)}
 	ev.File = &c.file
 	ev.Facts.FileSource = event.FileSourceFD
-	return true
 }
 
 func (c *converter) mapped(ev *event.Event, r *sensor.Record) bool {

@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,6 +68,13 @@ func onDisk(t *testing.T, file, path string) fileFacts {
 // nameOnly is a path of which nothing else is known.
 func nameOnly(path string) fileFacts { return fileFacts{path: path, name: filepath.Base(path)} }
 
+// without is a file of which members are not known, because the call changed them.
+func (f fileFacts) without(m memberSet) fileFacts {
+	file := event.File{Path: f.path, Name: f.name, PathResolutionError: f.err, Inode: f.inode, Mode: f.mode, UID: f.uid, GID: f.gid, Has: f.has}
+	forget(&file, m)
+	return factsOf(&file)
+}
+
 // fileTree makes the files of these tests: d/f, d/g, link → d/sub, lf → d/f. It returns their directory without symbolic links.
 func fileTree(t *testing.T) string {
 	t.Helper()
@@ -102,6 +110,11 @@ func TestConvertFileOps(t *testing.T) {
 	open := bpf.File{Inode: 33, Mode: unix.S_IFREG | 0o600, Uid: 4000001, Gid: 4000002, MountId: 22, Flags: bpf.FileValid, Fstype: chars("xfs")}
 	opened := func(path string) fileFacts {
 		return fileFacts{path, filepath.Base(path), "", 33, unix.S_IFREG | 0o600, 4000001, 4000002, event.HasInode | event.HasMode | event.HasOwner | event.HasMountID}
+	}
+	old := func(change func(*bpf.File)) seg {
+		f := open
+		change(&f)
+		return seg{bpf.SegOld, 0, string(bytesOf(&f))}
 	}
 	f, g := filepath.Join(dir, "d/f"), filepath.Join(dir, "d/g")
 	type want struct {
@@ -201,7 +214,7 @@ func TestConvertFileOps(t *testing.T) {
 			event.TypeOpen, eacces,
 			bpf.FileOp{Flags: unix.O_RDONLY},
 			nil,
-			want{file: fileFacts{err: "user memory could not be read"}, source: event.FileSourceUserPath, outcome: refused, flags: []string{"O_RDONLY"}},
+			want{file: fileFacts{err: "the call names no path"}, source: event.FileSourceUserPath, outcome: refused, flags: []string{"O_RDONLY"}},
 		},
 		"relative to what is not known": {
 			event.TypeOpen, eacces,
@@ -281,26 +294,116 @@ func TestConvertFileOps(t *testing.T) {
 			event.TypeChmod, 0,
 			bpf.FileOp{Mode: 0o4711},
 			[]seg{str("lf"), base},
-			want{file: onDisk(t, f, f), dest: mode(0o4711), source: event.FileSourcePostStat, outcome: ok, path: "lf", mode: 0o4711},
+			want{file: onDisk(t, f, f).without(memberMode), dest: mode(0o4711), source: event.FileSourcePostStat, outcome: ok, path: "lf", mode: 0o4711},
+		},
+		"refused chmod": {
+			event.TypeChmod, -int64(unix.EPERM),
+			bpf.FileOp{Mode: 0o4711},
+			[]seg{str("lf"), base},
+			want{file: onDisk(t, f, f), dest: mode(0o4711), source: event.FileSourcePostStat, outcome: refused, path: "lf", mode: 0o4711},
 		},
 		"fchmod": {
 			event.TypeChmod, 0,
 			bpf.FileOp{File: open, Mode: 0o700},
+			[]seg{{bpf.SegPath, 0, walk("/srv/x")}, old(func(f *bpf.File) { f.Mode = unix.S_IFREG | 0o4755 })},
+			want{
+				file: fileFacts{"/srv/x", "x", "", 33, unix.S_IFREG | 0o4755, 4000001, 4000002, opened("").has}, dest: mode(0o700),
+				source: event.FileSourceFD, outcome: ok, mode: 0o700,
+			},
+		},
+		"fchmod whose file before is not known": {
+			event.TypeChmod, 0,
+			bpf.FileOp{File: open, Mode: 0o700},
+			[]seg{{bpf.SegPath, 0, walk("/srv/x")}, {bpf.SegOld, 0, "cut"}},
+			want{file: opened("/srv/x").without(memberMode), dest: mode(0o700), source: event.FileSourceFD, outcome: ok, mode: 0o700},
+		},
+		"refused fchmod": {
+			event.TypeChmod, -int64(unix.EPERM),
+			bpf.FileOp{File: open, Mode: 0o700},
 			[]seg{{bpf.SegPath, 0, walk("/srv/x")}},
-			want{file: opened("/srv/x"), dest: mode(0o700), source: event.FileSourceFD, outcome: ok, mode: 0o700},
+			want{file: opened("/srv/x"), dest: mode(0o700), source: event.FileSourceFD, outcome: refused, mode: 0o700},
+		},
+		"fchmod of a descriptor that another thread replaces": {
+			event.TypeChmod, 0,
+			bpf.FileOp{File: open, Mode: 0o700},
+			[]seg{{bpf.SegPath, 0, walk("/srv/x")}, old(func(f *bpf.File) { f.Inode = 34 })},
+			want{
+				file: fileFacts{"/srv/x", "x", "the descriptor was another file after the call", 34, unix.S_IFREG | 0o600, 4000001, 4000002, opened("").has},
+				dest: mode(0o700), source: event.FileSourceFD, outcome: ok, mode: 0o700,
+			},
+		},
+		"fchown": {
+			event.TypeChown, 0,
+			bpf.FileOp{File: open, Uid: 0, Gid: 1 << 31},
+			[]seg{{bpf.SegPath, 0, walk("/srv/x")}, old(func(f *bpf.File) { f.Uid, f.Gid = 4000003, 4000004 })},
+			want{
+				file: fileFacts{"/srv/x", "x", "", 33, unix.S_IFREG | 0o600, 4000003, 4000004, opened("").has},
+				dest: &fileFacts{uid: 0, gid: 1 << 31, has: event.HasOwner}, source: event.FileSourceFD, outcome: ok,
+			},
+		},
+		"temporary file without a name": {
+			event.TypeOpen, 5,
+			bpf.FileOp{File: open, Flags: unix.O_RDWR | unix.O_TMPFILE, Mode: 0o640},
+			[]seg{{bpf.SegPath, 0, walk("/tmp/#33")}},
+			want{
+				file: opened("/tmp/#33"), dest: mode(0o640), source: event.FileSourceFD, outcome: ok,
+				flags: []string{"O_RDWR", "O_DIRECTORY", "O_TMPFILE"}, mode: 0o640,
+			},
+		},
+		"symlink": {
+			event.TypeSymlink, 0,
+			bpf.FileOp{},
+			[]seg{{bpf.SegName, 0, "../else/where"}, str("lf"), base},
+			want{file: onDisk(t, filepath.Join(dir, "lf"), filepath.Join(dir, "lf")), source: event.FileSourcePostStat, outcome: ok, path: "lf", path2: "../else/where"},
+		},
+		"refused symlink whose target could not be read": {
+			event.TypeSymlink, eacces,
+			bpf.FileOp{},
+			[]seg{{bpf.SegName, bpf.StrFault, ""}, str("new"), base},
+			want{file: nameOnly(dir + "/new"), source: event.FileSourceUserPath, outcome: refused, path: "new"},
+		},
+		"chdir": {
+			event.TypeChdir, 0,
+			bpf.FileOp{File: open},
+			[]seg{{bpf.SegPath, 0, walk("/srv/x")}, str("../x"), base},
+			want{file: opened("/srv/x"), source: event.FileSourceFD, outcome: ok, path: "../x"},
+		},
+		"refused chdir": {
+			event.TypeChdir, eacces,
+			bpf.FileOp{},
+			[]seg{str("link"), base},
+			want{file: onDisk(t, filepath.Join(dir, "d/sub"), filepath.Join(dir, "d/sub")), source: event.FileSourcePostStat, outcome: refused, path: "link"},
+		},
+		"chroot": {
+			event.TypeChroot, 0,
+			bpf.FileOp{File: open},
+			[]seg{{bpf.SegPath, bpf.WalkUnreachable, walk("/srv/x")}, str("."), base},
+			want{file: opened("/srv/x"), source: event.FileSourceFD, outcome: ok, path: "."},
+		},
+		"failed exec": {
+			event.Type(bpf.TypeExecFailed), -int64(unix.ENOENT),
+			bpf.FileOp{},
+			[]seg{str("./nothing"), base},
+			want{file: nameOnly(dir + "/nothing"), source: event.FileSourceUserPath, outcome: event.OutcomeError, path: "./nothing"},
+		},
+		"refused exec": {
+			event.Type(bpf.TypeExecFailed), eacces,
+			bpf.FileOp{},
+			[]seg{str("lf"), base},
+			want{file: onDisk(t, f, f), source: event.FileSourcePostStat, outcome: refused, path: "lf"},
 		},
 		"chown": {
 			event.TypeChown, 0,
 			bpf.FileOp{Uid: 4000003, Gid: ^uint32(0)},
 			[]seg{str("lf"), base},
-			want{file: onDisk(t, f, f), dest: &fileFacts{uid: 4000003, gid: -1, has: event.HasOwner}, source: event.FileSourcePostStat, outcome: ok, path: "lf"},
+			want{file: onDisk(t, f, f).without(memberMode | memberOwner), dest: &fileFacts{uid: 4000003, gid: -1, has: event.HasOwner}, source: event.FileSourcePostStat, outcome: ok, path: "lf"},
 		},
 		"lchown": {
 			event.TypeChown, 0,
 			bpf.FileOp{Uid: ^uint32(0), Gid: 4000004, Flags: unix.AT_SYMLINK_NOFOLLOW},
 			[]seg{str("lf"), base},
 			want{
-				file: onDisk(t, filepath.Join(dir, "lf"), filepath.Join(dir, "lf")), dest: &fileFacts{uid: -1, gid: 4000004, has: event.HasOwner},
+				file: onDisk(t, filepath.Join(dir, "lf"), filepath.Join(dir, "lf")).without(memberMode | memberOwner), dest: &fileFacts{uid: -1, gid: 4000004, has: event.HasOwner},
 				source: event.FileSourcePostStat, outcome: ok, path: "lf",
 			},
 		},
@@ -366,7 +469,7 @@ func TestConvertFileOps(t *testing.T) {
 	}
 }
 
-// Owner names and times come with the facts.
+// Owner names and times come with the facts; what a call changes is not known of before it.
 func TestConvertOwnerNames(t *testing.T) {
 	dir := fileTree(t)
 	f := filepath.Join(dir, "d/f")
@@ -374,9 +477,190 @@ func TestConvertOwnerNames(t *testing.T) {
 	var st unix.Stat_t
 	require.NoError(t, unix.Stat(f, &st))
 	c := newTestConverter(t)
-	ev := c.mustConvert(t, wire(event.TypeChown, selfHeader(t), bpf.FileOp{}, seg{bpf.SegString, 0, f}))
+	h := selfHeader(t)
+	h.Retval = -int64(unix.EPERM)
+	ev := c.mustConvert(t, wire(event.TypeChown, h, bpf.FileOp{}, seg{bpf.SegString, 0, f}))
 	assert.Equal(t, []string{userName, groupName}, []string{ev.File.User, ev.File.Group})
 	assert.Equal(t, []string{"root", "root"}, []string{ev.File.Destination.User, ev.File.Destination.Group})
-	assert.Equal(t, []event.Time{event.Time(st.Mtim.Nano()), event.Time(st.Ctim.Nano())}, []event.Time{ev.File.ModificationTime, ev.File.ChangeTime})
+	assert.Equal(t, event.Time(st.Mtim.Nano()), ev.File.ModificationTime)
+	assert.Equal(t, event.Time(st.Ctim.Nano()), ev.File.ChangeTime)
 	assert.NotEmpty(t, ev.File.Filesystem)
+
+	ev = c.mustConvert(t, wire(event.TypeChown, selfHeader(t), bpf.FileOp{}, seg{bpf.SegString, 0, f}))
+	assert.Equal(t, []string{"", ""}, []string{ev.File.User, ev.File.Group})
+	assert.Equal(t, []event.Time{event.Time(st.Mtim.Nano()), 0}, []event.Time{ev.File.ModificationTime, ev.File.ChangeTime})
+
+	// The body says so, too, and rules do not take it for root.
+	var d event.Decoder
+	var back event.Event
+	ev.File.Destination.GID = -1
+	require.NoError(t, d.Decode(ev.AppendJSON(nil), event.NeedAll, &back))
+	assert.Equal(t, []int64{-1, -1}, []int64{back.File.UID, back.File.GID})
+	assert.Zero(t, back.File.Has&event.HasOwner)
+	assert.Equal(t, event.HasOwner, back.File.Destination.Has)
+}
+
+// The 16-bit calls of 32-bit programs have another number for an owner that stays.
+func TestConvertShortOwners(t *testing.T) {
+	_, compat := sensorNumbers(t)
+	c := newTestConverter(t)
+	for name, want := range map[string][2]int64{"chown": {-1, 7}, "lchown": {-1, 7}, "fchown": {-1, 7}, "chown32": {0x3ffff, 7}, "fchownat": {0x3ffff, 7}} {
+		h := selfHeader(t)
+		h.Flags |= bpf.Compat
+		h.Nr = uint16(compat[name])
+		ev := c.mustConvert(t, wire(event.TypeChown, h, bpf.FileOp{Uid: 0x3ffff, Gid: 7}, seg{bpf.SegString, 0, "/nothing"}))
+		assert.Equal(t, want, [2]int64{ev.File.Destination.UID, ev.File.Destination.GID}, name)
+	}
+}
+
+// sensorNumbers are the numbers of syscalls by name: of the kernel's own tasks, and of 32-bit ones.
+func sensorNumbers(t *testing.T) (native, compat map[string]int) {
+	t.Helper()
+	native, compat = map[string]int{}, map[string]int{}
+	for nr := range uint16(bpf.MaxSyscalls) {
+		native[sensor.SyscallName(nr, false)], compat[sensor.SyscallName(nr, true)] = int(nr), int(nr)
+	}
+	require.NotZero(t, native["utimensat"])
+	require.NotZero(t, compat["utimensat_time64"])
+	return native, compat
+}
+
+// words are numbers as a program has them in memory.
+func words(width int, v ...int64) string {
+	var b []byte
+	for _, n := range v {
+		if width == 4 {
+			b = binary.NativeEndian.AppendUint32(b, uint32(n))
+		} else {
+			b = binary.NativeEndian.AppendUint64(b, uint64(n))
+		}
+	}
+	return string(b)
+}
+
+func TestConvertTimes(t *testing.T) {
+	dir := fileTree(t)
+	var st unix.Stat_t
+	require.NoError(t, unix.Stat(dir+"/d/f", &st))
+	atime, mtime := event.Time(st.Atim.Nano()), event.Time(st.Mtim.Nano())
+	native, compat := sensorNumbers(t)
+	const now = event.Time(wallBase + bootTime)
+	data := func(s string) []seg { return []seg{{bpf.SegData, 0, s}} }
+	for name, tt := range map[string]struct {
+		call   string
+		compat bool
+		retval int64
+		segs   []seg
+		want   [2]event.Time
+	}{
+		"nanoseconds":             {call: "utimensat", segs: data(words(8, 1, 2, -3, 4)), want: [2]event.Time{1e9 + 2, -3e9 + 4}},
+		"refused":                 {call: "utimensat", retval: -1, segs: data(words(8, 1, 2, 3, 4)), want: [2]event.Time{1e9 + 2, 3e9 + 4}},
+		"now, and as it was":      {call: "utimensat", segs: data(words(8, 9, unix.UTIME_NOW, 9, unix.UTIME_OMIT)), want: [2]event.Time{atime, 0}},
+		"refused now":             {call: "utimensat", retval: -1, segs: data(words(8, 0, unix.UTIME_OMIT, 0, unix.UTIME_NOW)), want: [2]event.Time{0, now}},
+		"no times":                {call: "utimensat", want: [2]event.Time{atime, mtime}},
+		"refused without times":   {call: "utimensat", retval: -1, want: [2]event.Time{now, now}},
+		"not readable":            {call: "utimensat", segs: []seg{{bpf.SegData, bpf.StrFault, ""}}},
+		"cut off":                 {call: "utimensat", segs: data(words(8, 1, 2, 3))},
+		"no such nanoseconds":     {call: "utimensat", retval: -1, segs: data(words(8, 1, 1e9, 1, -1))},
+		"centuries away":          {call: "utimensat", segs: data(words(8, 1<<62, 0, -1<<62, 0))},
+		"32 bits":                 {call: "utimensat", compat: true, segs: data(words(4, 1, 2, -3, 4)), want: [2]event.Time{1e9 + 2, -3e9 + 4}},
+		"32 bits, wide":           {call: "utimensat_time64", compat: true, segs: data(words(8, 1, 2|1<<40, 3, 4)), want: [2]event.Time{1e9 + 2, 3e9 + 4}},
+		"microseconds, 32 bits":   {call: "utimes", compat: true, segs: data(words(4, 1, 2, 3, 4)), want: [2]event.Time{1e9 + 2e3, 3e9 + 4e3}},
+		"microseconds, directory": {call: "futimesat", compat: true, segs: data(words(4, 1, 999999, 3, 1000000)), want: [2]event.Time{1e9 + 999999e3, 0}},
+		// the numbers that mean something else to utimensat are too large here
+		"microseconds that are not special": {call: "utimes", compat: true, segs: data(words(4, 1, unix.UTIME_NOW, 1, unix.UTIME_OMIT))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newTestConverter(t)
+			h := selfHeader(t)
+			h.Retval = tt.retval
+			h.Nr = uint16(native[tt.call])
+			if tt.compat {
+				h.Nr = uint16(compat[tt.call])
+				h.Flags |= bpf.Compat
+			}
+			ev := c.mustConvert(t, wire(event.TypeUtimes, h, bpf.FileOp{}, append(tt.segs, seg{bpf.SegString, 0, dir + "/d/f"})...))
+			d := ev.File.Destination
+			assert.Equal(t, tt.want, [2]event.Time{d.AccessTime, d.ModificationTime})
+			if tt.retval < 0 {
+				assert.Equal(t, mtime, ev.File.ModificationTime)
+			} else {
+				assert.Zero(t, ev.File.ModificationTime, "that before the call is not known")
+			}
+			assert.Equal(t, st.Ino, ev.File.Inode)
+		})
+	}
+	// seconds only, which not every architecture has
+	for _, width := range []int{4, 8} {
+		got := givenTimes(sensor.Segment{Present: true, Data: []byte(words(width, 5, -6))}, timeForms["utime"], width == 4)
+		assert.Equal(t, [2]givenTime{{time: 5e9}, {time: -6e9}}, got)
+	}
+	for _, call := range sensor.SyscallNames(event.TypeUtimes) {
+		assert.Contains(t, timeForms, call)
+	}
+}
+
+// The times of a descriptor are known from before and after the call.
+func TestConvertTimesOfDescriptor(t *testing.T) {
+	native, _ := sensorNumbers(t)
+	h := selfHeader(t)
+	h.Nr = uint16(native["utimensat"])
+	old := bpf.File{Inode: 1, Flags: bpf.FileValid, Atime: 10, Mtime: 11, Ctime: 12}
+	after := bpf.File{Inode: 1, Flags: bpf.FileValid, Atime: 20, Mtime: 21, Ctime: 22}
+	segs := []seg{{bpf.SegPath, 0, walk("/srv/x")}, {bpf.SegOld, 0, string(bytesOf(&old))}}
+	ev := newTestConverter(t).mustConvert(t, wire(event.TypeUtimes, h, bpf.FileOp{File: after}, segs...))
+	f, d := ev.File.File, ev.File.Destination
+	assert.Equal(t, []event.Time{10, 11, 12}, []event.Time{f.AccessTime, f.ModificationTime, f.ChangeTime})
+	assert.Equal(t, []event.Time{20, 21, 0}, []event.Time{d.AccessTime, d.ModificationTime, d.ChangeTime})
+	assert.Equal(t, event.FileSourceFD, ev.Facts.FileSource)
+	assert.Empty(t, ev.Facts.SyscallPath)
+}
+
+func TestConvertXattr(t *testing.T) {
+	c := newTestConverter(t)
+	for _, typ := range []event.Type{event.TypeSetXattr, event.TypeRemoveXattr} {
+		for name, want := range map[string][2]string{
+			"user.test":               {"user.test", "user"},
+			"security.a.b":            {"security.a.b", "security"},
+			"nothing":                 {"nothing", ""},
+			".":                       {".", ""},
+			"user.\xff\n":             {"user.\xff\n", "user"},
+			"":                        {"", ""},
+			strings.Repeat("a", 5000): {strings.Repeat("a", 5000), ""},
+		} {
+			ev := c.mustConvert(t, wire(typ, selfHeader(t), bpf.FileOp{}, seg{bpf.SegString, 0, "/nothing"}, seg{bpf.SegName, 0, name}))
+			assert.Equal(t, want, [2]string{ev.File.Destination.AttributeName, ev.File.Destination.AttributeNamespace})
+		}
+		for _, segs := range [][]seg{nil, {{bpf.SegName, bpf.StrFault, "user.x"}}} {
+			ev := c.mustConvert(t, wire(typ, selfHeader(t), bpf.FileOp{}, segs...))
+			assert.Empty(t, ev.File.Destination.AttributeName)
+			assert.Equal(t, "the call names no path", ev.File.PathResolutionError)
+		}
+	}
+}
+
+// A failed exec is about its caller, which stays what it was.
+func TestConvertFailedExec(t *testing.T) {
+	c := newTestConverter(t)
+	h := selfHeader(t)
+	h.Retval = -int64(unix.ENOENT)
+	ev := c.mustConvert(t, wire(event.Type(bpf.TypeExecFailed), h, bpf.FileOp{}, seg{bpf.SegString, 0, "/nothing"}))
+	assert.Equal(t, []any{event.TypeExec, "/usr/bin/sh", "/nothing", uint64(selfID)}, []any{ev.Type, ev.Process.Executable.Path, ev.File.Path, ev.Facts.ProcessID})
+	other := c.mustConvert(t, hostnameOpen(t))
+	assert.Equal(t, []any{"/usr/bin/sh", uint64(selfID)}, []any{other.Process.Executable.Path, other.Facts.ProcessID})
+}
+
+func FuzzGivenTimes(f *testing.F) {
+	f.Add("utime", false, true, uint8(0), []byte(words(8, 1, 2)))
+	f.Add("utimes", true, true, uint8(0), []byte(words(4, 1, 2, 3, 4)))
+	f.Add("utimensat", false, true, uint8(0), []byte(words(8, 1, unix.UTIME_NOW, 3, unix.UTIME_OMIT)))
+	f.Add("utimensat_time64", true, false, bpf.StrFault, []byte{})
+	f.Add("", true, true, uint8(255), []byte{1})
+	f.Fuzz(func(t *testing.T, call string, compat, present bool, flags uint8, data []byte) {
+		for _, g := range givenTimes(sensor.Segment{Present: present, Flags: flags, Data: data}, timeForms[call], compat) {
+			if g.now && g.time != 0 {
+				t.Fatal("now, and another time")
+			}
+		}
+	})
 }

@@ -115,13 +115,15 @@ type lookup struct {
 //
 // A watched process can mount a file system that never answers (FUSE), so nothing here may ask a file system: paths are
 // resolved from the kernel's cache of names only, where they are after an operation on them, attributes are taken as they
-// are cached, and the name of the file system comes from its device number.
+// are cached, and the name of the file system comes from its device number. Only symbolic links may be read, with a timeout.
 type resolver struct {
 	proc int    // O_PATH descriptor of /proc
 	ns   uint32 // the collector's own mount namespace
 	// hostPIDs says that the collector is in the initial pid namespace.
 	hostPIDs bool
 	cached   uint64 // RESOLVE_CACHED where the kernel has it (5.12), else 0
+	self     string // the collector's own directory in /proc, which is also where /proc/self leads it
+	links    linkReader
 	fs       map[uint64]string
 	fsRead   time.Time // when mountinfo was read for fs
 }
@@ -134,7 +136,8 @@ func newResolver() (*resolver, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &resolver{proc: fd, cached: resolveCached, fs: map[uint64]string{}}
+	r := &resolver{proc: fd, cached: resolveCached, self: "/proc/" + strconv.Itoa(unix.Getpid()), fs: map[uint64]string{}}
+	r.links.read = func(fd int) string { return readlink(fd, "") }
 	var st unix.Stat_t
 	if unix.Fstatat(fd, "self/ns/mnt", &st, 0) == nil {
 		r.ns = uint32(st.Ino)
@@ -151,7 +154,10 @@ func newResolver() (*resolver, error) {
 	return r, nil
 }
 
-func (r *resolver) close() { _ = unix.Close(r.proc) }
+func (r *resolver) close() {
+	r.links.close()
+	_ = unix.Close(r.proc)
+}
 
 // root opens the root directory of the first of the processes that is still there. If none is, and the acting process was
 // in the collector's mount namespace, it is the collector's root.
@@ -201,13 +207,13 @@ func (r *resolver) lookup(pids []uint32, mntns uint32, path string, how lookHow)
 		if how == lookNoFollow {
 			flags = unix.O_NOFOLLOW
 		}
-		if fd, err := r.openIn(root, path, flags); err == nil {
+		if fd, seen, err := r.find(root, prefix, path, flags, pids); err == nil {
 			defer unix.Close(fd)
 			if unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_BASIC_STATS|unix.STATX_MNT_ID, &l.stat) == nil {
 				l.ok = true
 				l.fs = r.filesystem(uint64(l.stat.Dev_major)<<devMinorBits | uint64(l.stat.Dev_minor))
 			}
-			l.path = inRoot(fdPath(fd), prefix, l.path)
+			l.path = inRoot(seen, prefix, l.path)
 			return l
 		}
 	}
@@ -217,9 +223,9 @@ func (r *resolver) lookup(pids []uint32, mntns uint32, path string, how lookHow)
 	if name == "" || name == "." || name == ".." {
 		return l
 	}
-	if fd, err := r.openIn(root, dir, unix.O_DIRECTORY); err == nil {
+	if fd, seen, err := r.find(root, prefix, dir, unix.O_DIRECTORY, pids); err == nil {
 		defer unix.Close(fd)
-		if d := inRoot(fdPath(fd), prefix, ""); d != "" {
+		if d := inRoot(seen, prefix, ""); d != "" {
 			l.path = strings.TrimSuffix(d, "/") + "/" + name
 		}
 	}
@@ -231,6 +237,176 @@ func (r *resolver) openIn(root int, path string, flags uint64) (int, error) {
 	return unix.Openat2(root, path, &unix.OpenHow{
 		Flags: unix.O_PATH | unix.O_CLOEXEC | flags, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS | r.cached,
 	})
+}
+
+// find opens path below a root for the first of the processes; seen is where the collector sees what it found. The kernel does
+// not follow every symbolic link from its cache alone: not one whose access time it then has to note, which is every new
+// one, and none of an overlay. And it takes /proc/self for the collector.
+func (r *resolver) find(root int, prefix, path string, flags uint64, pids []uint32) (fd int, seen string, err error) {
+	fd, err = r.openIn(root, path, flags)
+	if err == nil {
+		seen = fdPath(fd)
+		if !isBelow(inRoot(seen, prefix, ""), r.self) {
+			return fd, seen, nil
+		}
+		_ = unix.Close(fd)
+	} else if !errors.Is(err, unix.EAGAIN) {
+		return -1, "", err
+	}
+	if fd, err = r.follow(root, path, flags, pids); err != nil {
+		return -1, "", err
+	}
+	return fd, fdPath(fd), nil
+}
+
+func isBelow(path, dir string) bool {
+	rest, ok := strings.CutPrefix(path, dir)
+	return ok && (rest == "" || rest[0] == '/')
+}
+
+// Bounds of a path that is followed step by step.
+const (
+	maxSteps = 128
+	maxLinks = 40
+)
+
+// follow opens path below a root as openIn does, one name after the other.
+func (r *resolver) follow(root int, path string, flags uint64, pids []uint32) (int, error) {
+	at := root
+	enter := func(dir int) {
+		if at != root {
+			_ = unix.Close(at)
+		}
+		at = dir
+	}
+	defer func() { enter(root) }()
+	done, rest := "", path // done is where at is; it has no links in it, so that ".." is what it looks like
+	for step, links := 0, 0; step < maxSteps; step++ {
+		name, after, more := strings.Cut(strings.TrimLeft(rest, "/"), "/")
+		switch name {
+		case "":
+			return r.openIn(root, done+"/", flags)
+		case ".":
+			rest = after
+			continue
+		case "..":
+			done, rest = done[:max(strings.LastIndexByte(done, '/'), 0)], after
+			dir, err := r.openIn(root, done+"/", unix.O_DIRECTORY)
+			if err != nil {
+				return -1, err
+			}
+			enter(dir)
+			continue
+		}
+		fd, err := r.openIn(at, name, unix.O_NOFOLLOW)
+		if err != nil {
+			return -1, err
+		}
+		var st unix.Statx_t
+		if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE, &st); err != nil {
+			_ = unix.Close(fd)
+			return -1, err
+		}
+		kind := st.Mode & unix.S_IFMT
+		switch {
+		case kind == unix.S_IFLNK && (more || flags&unix.O_NOFOLLOW == 0):
+			target := r.target(fd, name, &st, pids)
+			_ = unix.Close(fd)
+			if links++; target == "" || links > maxLinks {
+				return -1, unix.ELOOP
+			}
+			if target[0] == '/' {
+				done = ""
+				enter(root)
+			}
+			rest = target
+			if more {
+				rest += "/" + after
+			}
+		case kind != unix.S_IFDIR && (more || flags&unix.O_DIRECTORY != 0):
+			_ = unix.Close(fd)
+			return -1, unix.ENOTDIR
+		case !more:
+			return fd, nil
+		default:
+			done, rest = done+"/"+name, after
+			enter(fd)
+		}
+	}
+	return -1, unix.ELOOP
+}
+
+// target is where a symbolic link leads the first of the processes; empty if that is not known. In /proc many links are
+// no paths, and some depend on who reads them.
+func (r *resolver) target(fd int, name string, st *unix.Statx_t, pids []uint32) string {
+	if r.filesystem(uint64(st.Dev_major)<<devMinorBits|uint64(st.Dev_minor)) == "proc" {
+		switch {
+		case name == "self" && len(pids) > 0 && r.hostPIDs:
+			return strconv.FormatUint(uint64(pids[0]), 10)
+		case name != "mounts" && name != "net":
+			return ""
+		}
+	}
+	return r.links.target(fd)
+}
+
+// linkReader reads symbolic links, which can take any time: a watched process may be the one that answers. A link that is
+// not read soon is given up, and then none is read for a while.
+type linkReader struct {
+	read    func(fd int) string
+	ask     chan int
+	answer  chan string
+	waiting bool // for the answer to a question that was given up
+	pause   time.Time
+}
+
+const (
+	linkTimeout = 20 * time.Millisecond
+	linkPause   = 10 * time.Second
+)
+
+func (l *linkReader) target(fd int) string {
+	if l.waiting {
+		select {
+		case <-l.answer:
+			l.waiting = false
+		default:
+			return ""
+		}
+	}
+	if time.Now().Before(l.pause) {
+		return ""
+	}
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return ""
+	}
+	if l.ask == nil {
+		l.ask, l.answer = make(chan int), make(chan string, 1)
+		go func() {
+			for fd := range l.ask {
+				text := l.read(fd)
+				_ = unix.Close(fd)
+				l.answer <- text
+			}
+		}()
+	}
+	l.ask <- own
+	timeout := time.NewTimer(linkTimeout)
+	defer timeout.Stop()
+	select {
+	case text := <-l.answer:
+		return text
+	case <-timeout.C:
+		l.waiting, l.pause = true, time.Now().Add(linkPause)
+		return ""
+	}
+}
+
+func (l *linkReader) close() {
+	if l.ask != nil {
+		close(l.ask)
+	}
 }
 
 // Device numbers as the kernel has them inside (include/linux/kdev_t.h).

@@ -7,11 +7,16 @@ package ebpfsecurityreceiver
 
 import (
 	"bytes"
+	"errors"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -187,6 +192,102 @@ func TestLookupFollowsNoMagicLinks(t *testing.T) {
 	assert.Equal(t, "/proc/self/root/etc", l.path)
 }
 
+// What the kernel does not follow from its cache is followed step by step, and comes to the same.
+func TestFollow(t *testing.T) {
+	r, err := newResolver()
+	require.NoError(t, err)
+	defer r.close()
+	dir := fileTree(t)
+	for name, target := range map[string]string{
+		"abs": "/", "up": "../" + filepath.Base(dir) + "/d/", "loop": "loop", "loop1": "loop2", "loop2": "./loop1", "dead": "nothing/more", "chain": "link/../../link",
+	} {
+		require.NoError(t, os.Symlink(target, filepath.Join(dir, name)))
+	}
+	root, err := unix.Open(dir, unix.O_PATH|unix.O_CLOEXEC, 0)
+	require.NoError(t, err)
+	defer unix.Close(root)
+	for path, want := range map[string]string{
+		"/": "", "": "", "/.": "", "/..": "", "/d/f": "/d/f", "//d//./sub/": "/d/sub", "/lf": "/d/f", "/link/../f": "/d/f", "/abs/d": "/d", "/abs": "", "/chain": "/d/sub",
+		"/../../d/g": "/d/g", "/abs/../link/": "/d/sub", "/lf/": "ENOTDIR", "/d/f/..": "ENOTDIR", "/d/f/x": "ENOTDIR", "/d/nothing": "EAGAIN", "/dead": "EAGAIN", // not in the cache
+		"/loop": "ELOOP", "/loop1/x": "ELOOP", "/" + strings.Repeat("d/../", 100): "ELOOP",
+	} {
+		fd, err := r.follow(root, path, 0, nil)
+		if err != nil {
+			assert.Equal(t, want, errnoName(err), path)
+			continue
+		}
+		assert.Equal(t, dir+want, fdPath(fd), path)
+		require.NoError(t, unix.Close(fd))
+	}
+	fd, err := r.follow(root, "/lf", unix.O_NOFOLLOW, nil)
+	require.NoError(t, err)
+	assert.Equal(t, dir+"/lf", fdPath(fd))
+	require.NoError(t, unix.Close(fd))
+
+	// A link that was made just now.
+	l := r.lookup(nil, r.ns, dir+"/up/../lf", lookFollow)
+	assert.True(t, l.ok)
+	assert.Equal(t, dir+"/d/f", l.path)
+}
+
+// /proc/self is the process that names it, and not the collector. What its links lead to is not followed.
+func TestFollowSelf(t *testing.T) {
+	r, err := newResolver()
+	require.NoError(t, err)
+	defer r.close()
+	if !r.hostPIDs {
+		t.Skip("in a private pid namespace")
+	}
+	child := exec.Command("sleep", "60")
+	require.NoError(t, child.Start())
+	defer func() {
+		_ = child.Process.Kill()
+		_ = child.Wait()
+	}()
+	pid := uint32(child.Process.Pid)
+	own := "/proc/" + strconv.Itoa(child.Process.Pid)
+	for _, name := range []string{"/comm", ""} {
+		_, err = os.Stat(own + name) // into the cache
+		require.NoError(t, err)
+		l := r.lookup([]uint32{pid}, r.ns, "/proc/self"+name, lookFollow)
+		assert.Equal(t, own+name, l.path)
+		assert.True(t, l.ok)
+	}
+	l := r.lookup([]uint32{pid}, r.ns, "/proc/self/nothing", lookFollow)
+	assert.Equal(t, own+"/nothing", l.path)
+	l = r.lookup([]uint32{pid}, r.ns, "/proc/thread-self/comm", lookFollow)
+	assert.False(t, l.ok)
+	_, err = os.Stat(r.self + "/comm")
+	require.NoError(t, err)
+	l = r.lookup([]uint32{uint32(os.Getpid())}, r.ns, r.self+"/comm", lookFollow)
+	assert.True(t, l.ok)
+}
+
+// A link that nobody answers for is given up, and does not hold up the next one.
+func TestLinkReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answer := make(chan string)
+		l := linkReader{read: func(int) string { return <-answer }}
+		defer l.close()
+		fd, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
+		require.NoError(t, err)
+		defer unix.Close(fd)
+		go func() { answer <- "first" }()
+		assert.Equal(t, "first", l.target(fd))
+		start := time.Now()
+		assert.Empty(t, l.target(fd))
+		assert.Equal(t, linkTimeout, time.Since(start))
+		assert.Empty(t, l.target(fd), "the reader is stuck")
+		assert.Equal(t, linkTimeout, time.Since(start), "no further wait")
+		answer <- "too late"
+		synctest.Wait()
+		assert.Empty(t, l.target(fd), "none is read for a while")
+		time.Sleep(linkPause)
+		go func() { answer <- "again" }()
+		assert.Equal(t, "again", l.target(fd))
+	})
+}
+
 func TestFilesystemNames(t *testing.T) {
 	r, err := newResolver()
 	require.NoError(t, err)
@@ -293,4 +394,10 @@ func BenchmarkLookup(b *testing.B) {
 			}
 		})
 	}
+}
+
+func errnoName(err error) string {
+	var e unix.Errno
+	errors.As(err, &e)
+	return unix.ErrnoName(e)
 }

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"regexp"
 	"testing"
 	"unsafe"
 
@@ -20,17 +19,6 @@ import (
 
 	"github.com/picketsec/picket/receiver/ebpfsecurityreceiver"
 )
-
-// matches says that a value has a form.
-func matches(pattern string) func(any) error {
-	re := regexp.MustCompile("^(?:" + pattern + ")$")
-	return func(v any) error {
-		if v == nil || !re.MatchString(fmt.Sprint(v)) {
-			return fmt.Errorf("does not match %s", pattern)
-		}
-		return nil
-	}
-}
 
 // mapFile maps a file of the actor's directory.
 func mapFile(path string, flags, prot, how int) error {

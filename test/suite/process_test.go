@@ -72,17 +72,6 @@ func reap(cmd *exec.Cmd) {
 
 var root = map[string]any{"process.credentials.uid": 0, "process.credentials.euid": 0, "process.credentials.fsuid": 0, "process.uid": 0, "process.user": "root"}
 
-// with adds members to others.
-func with(members map[string]any, more map[string]any) map[string]any {
-	all := map[string]any{}
-	for _, m := range []map[string]any{members, more} {
-		for k, v := range m {
-			all[k] = v
-		}
-	}
-	return all
-}
-
 // setid are the members of a setuid event of root.
 func setid(uid, euid, fsuid int) map[string]any {
 	name := map[int]any{0: "root", 65534: "nobody", 12345: absent}

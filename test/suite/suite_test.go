@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -66,6 +67,19 @@ func present(v any) error {
 		return errors.New("empty")
 	}
 	return nil
+}
+
+// matches as a value is a regular expression for the whole of what there is.
+type matches string
+
+// recent as a value says that there is such a time, not long ago.
+func recent(v any) error {
+	s, _ := v.(string)
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err == nil && time.Since(t).Abs() > time.Minute {
+		err = errors.New("not recent")
+	}
+	return err
 }
 
 const (
@@ -202,6 +216,11 @@ func (e *seen) differs(w *want, dir, pid string) (why []string) {
 			if err := want(got); err != nil {
 				why = append(why, fmt.Sprintf("%s is %v: %v", name, got, err))
 			}
+		case matches:
+			re := regexp.MustCompile("^(?:" + strings.ReplaceAll(string(want), "$DIR", regexp.QuoteMeta(dir)) + ")$")
+			if got == nil || !re.MatchString(fmt.Sprint(got)) {
+				why = append(why, fmt.Sprintf("%s is %v, want what matches %s", name, got, re))
+			}
 		default:
 			text := strings.NewReplacer("$DIR", dir, "$PID", pid).Replace(fmt.Sprint(want))
 			if got == nil || fmt.Sprint(got) != text {
@@ -297,10 +316,17 @@ func (w *watch) expect(t *testing.T, wants, not []want, dir, pid string) {
 		}
 		if !found {
 			t.Errorf("no event like %+v", wants[i])
+			var nearest *seen
+			var why []string
 			for j := range events {
-				if events[j].typ == wants[i].typ && (events[j].pid == pid) != wants[i].other && strings.Contains(events[j].text, pid) {
-					t.Logf("there is one that differs (%s): %.1500s", strings.Join(events[j].differs(&wants[i], dir, pid), "; "), events[j].text)
+				if e := &events[j]; e.typ == wants[i].typ && (e.pid == pid) != wants[i].other && strings.Contains(e.text, pid) {
+					if w := e.differs(&wants[i], dir, pid); nearest == nil || len(w) < len(why) {
+						nearest, why = e, w
+					}
 				}
+			}
+			if nearest != nil {
+				t.Logf("the nearest differs (%s): %.3000s", strings.Join(why, "; "), nearest.text)
 			}
 		}
 	}
@@ -343,5 +369,5 @@ func fails(err error, with unix.Errno) error {
 	if errors.Is(err, with) {
 		return nil
 	}
-	return fmt.Errorf("want %v, got %w", with, err)
+	return fmt.Errorf("want %w, got %q", with, fmt.Sprint(err))
 }

@@ -99,6 +99,9 @@ Calls of 32-bit programs are seen too.
 	b.WriteString(`
 A rule sees events with an error number that was added this way only if it reads the type's ` + "`retval`" + `.
 
+An exec that fails makes an event of type ` + "`exec`" + ` only for the errors that are named for it, EACCES and EPERM among them. It is about the
+process that called, which stays what it was; its file is the one that was asked for. No rule sees it.
+
 ## Where the file of an event comes from
 
 ` + "`picket.file.source`" + ` of a record says it.
@@ -108,6 +111,21 @@ A rule sees events with an error number that was added this way only if it reads
 | ` + code(event.FileSourceFD) + ` | The kernel's own file object: path, inode, owner and mode are exact |
 | ` + code(event.FileSourcePostStat) + ` | The path that the process gave, made absolute; inode, owner and mode were looked up there after the call |
 | ` + code(event.FileSourceUserPath) + ` | The path that the process gave, made absolute; nothing else is known, for example because the file is gone |
+
+The file of an event is to be as it was before the call, and ` + "`file.destination`" + ` what the call makes of it. Of a descriptor (fchmod, fchown,
+futimens, fsetxattr, the empty path of AT_EMPTY_PATH) that is known. Of a path it is not: what the call itself changes is left out then,
+unless it failed and changed nothing.
+
+| Call by path | Left out of ` + "`file`" + ` |
+|---|---|
+| chmod | mode, change_time |
+| chown | mode (it clears the setuid and setgid bits), uid and gid (-1), user, group, change_time |
+| utimes | access_time, modification_time, change_time |
+| setxattr, removexattr, link, rename | change_time |
+| unlink, rmdir | everything but the path |
+
+The file of chdir and chroot is the directory that the process has then, without symbolic links; that of chroot is given from the root of the
+mount namespace. The file of symlink is the link; what it points to is in ` + "`picket.syscall.destination.path`" + `.
 `)
 	return b.String()
 }

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,6 +64,10 @@ func act(dir string) error {
 	check("open", err)
 	check("fchmod", unix.Fchmod(fd, 0o640))
 	check("fchown", unix.Fchown(fd, 12, 34))
+	check("futimens", unix.UtimesNanoAt(fd, "", []unix.Timespec{{Sec: 1, Nsec: 2}, {Nsec: unix.UTIME_OMIT}}, unix.AT_EMPTY_PATH))
+	anyXattr(unix.Fsetxattr(fd, "user.smoke", []byte("x"), 0), check)
+	anyXattr(unix.Removexattr("a", "user.smoke"), check)
+	check("symlink", unix.Symlinkat("to/where", unix.AT_FDCWD, "s"))
 	check("mkdir", unix.Mkdir(filepath.Join(dir, "d"), 0o755))
 	check("rename", unix.Renameat(unix.AT_FDCWD, "a", unix.AT_FDCWD, "d/../d/b"))
 	check("link", unix.Linkat(unix.AT_FDCWD, "d/b", unix.AT_FDCWD, "c", 0))
@@ -72,6 +77,16 @@ func act(dir string) error {
 	check("unlink", unix.Unlink("c"))
 	check("unlinkat", unix.Unlinkat(unix.AT_FDCWD, "d/b", 0))
 	check("rmdir", unix.Unlinkat(unix.AT_FDCWD, "d", unix.AT_REMOVEDIR))
+	check("truncate of a descriptor", unix.Ftruncate(fd, 0))
+	root, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
+	check("open of the root directory", err)
+	check("chroot", unix.Chroot(dir))
+	check("fchdir", unix.Fchdir(root))
+	check("chroot back", unix.Chroot("."))
+	check("chdir back", unix.Chdir(dir))
+	if err := unix.Exec("./missing", nil, nil); !errors.Is(err, unix.ENOENT) {
+		check("exec of what is missing", fmt.Errorf("want ENOENT, got %w", err))
+	}
 	if _, err := unix.Open("missing", unix.O_RDONLY, 0); !errors.Is(err, unix.ENOENT) {
 		check("open of what is missing", fmt.Errorf("want ENOENT, got %w", err))
 	}
@@ -124,6 +139,15 @@ func splice(dir string) error {
 	return err
 }
 
+// xattrErrors are what a file system without such attributes says.
+var xattrErrors = []unix.Errno{unix.EOPNOTSUPP, unix.ENODATA}
+
+func anyXattr(err error, check func(string, error)) {
+	if err != nil && !slices.ContainsFunc(xattrErrors, func(e unix.Errno) bool { return errors.Is(err, e) }) {
+		check("extended attribute", err)
+	}
+}
+
 // names joins the names of a walk, which are leaf first.
 func names(s Segment) string {
 	parts := strings.Split(strings.TrimSuffix(string(s.Data), "\x00"), "\x00")
@@ -140,6 +164,9 @@ type seen struct {
 	path, str, str2, base string
 	flags, mode, uid, gid uint32
 	fileMode, fileUID     uint32
+	oldMode, oldUID       uint32 // before the call
+	text                  string
+	data                  int
 	addr                  string
 	target                uint32 // pid, or the uid before
 }
@@ -170,7 +197,10 @@ func smoke(t *testing.T, object string) {
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
 	require.NoError(t, os.Chmod(dir, 0o755))
-	s, err := Open(&Options{Types: event.AllTypes, RingSize: 1 << 20, object: object, Scope: Scope{Trees: []uint32{uint32(os.Getpid())}}})
+	o := Options{Types: event.AllTypes, RingSize: 1 << 20, object: object, Scope: Scope{Trees: []uint32{uint32(os.Getpid())}}}
+	o.Errors[event.TypeExec] = []unix.Errno{unix.ENOENT}
+	o.Errors[event.TypeSetXattr], o.Errors[event.TypeRemoveXattr] = xattrErrors, xattrErrors
+	s, err := Open(&o)
 	require.NoError(t, err)
 	defer s.Close()
 	require.Equal(t, object, s.Object)
@@ -268,9 +298,15 @@ func smoke(t *testing.T, object string) {
 				e.str, e.str2, e.base = string(r.Segments[bpf.SegString].Data), string(r.Segments[bpf.SegString2].Data), names(r.Segments[bpf.SegBase])
 				e.flags, e.mode, e.uid, e.gid = op.Flags, op.Mode, op.Uid, op.Gid
 				e.fileMode, e.fileUID = op.File.Mode, op.File.Uid
+				old, _ := r.OldFile()
+				e.oldMode, e.oldUID = old.Mode, old.Uid
+				e.text, e.data = string(r.Segments[bpf.SegName].Data), len(r.Segments[bpf.SegData].Data)
+			}
+			if e.typ == event.TypeSetXattr || e.typ == event.TypeRemoveXattr {
+				e.retval = 0 // whether the file system has any does not matter
 			}
 			if e.typ == event.TypeOpen {
-				if !strings.Contains(e.path+e.str, dir) && e.str != "c" {
+				if !strings.Contains(e.path+e.str, dir) && e.str != "c" && e.flags&unix.O_PATH == 0 {
 					return // what the Go runtime opens
 				}
 				e.retval = min(e.retval, 0)                    // which descriptor is of no interest
@@ -285,9 +321,14 @@ func smoke(t *testing.T, object string) {
 	want := []seen{
 		{typ: event.TypeFork, path: "/"},
 		{typ: event.TypeExec, path: exe},
+		{typ: event.TypeChdir, path: dir, str: dir, fileMode: unix.S_IFDIR | 0o755},
 		{typ: event.TypeOpen, path: dir + "/a", flags: unix.O_CREAT | unix.O_RDWR | unix.O_CLOEXEC, mode: 0o600, fileMode: unix.S_IFREG | 0o600},
-		{typ: event.TypeChmod, path: dir + "/a", mode: 0o640, fileMode: unix.S_IFREG | 0o640},
-		{typ: event.TypeChown, path: dir + "/a", uid: 12, gid: 34, fileMode: unix.S_IFREG | 0o640, fileUID: 12},
+		{typ: event.TypeChmod, path: dir + "/a", mode: 0o640, fileMode: unix.S_IFREG | 0o640, oldMode: unix.S_IFREG | 0o600},
+		{typ: event.TypeChown, path: dir + "/a", uid: 12, gid: 34, fileMode: unix.S_IFREG | 0o640, fileUID: 12, oldMode: unix.S_IFREG | 0o640},
+		{typ: event.TypeUtimes, path: dir + "/a", flags: unix.AT_EMPTY_PATH, fileMode: unix.S_IFREG | 0o640, fileUID: 12, oldMode: unix.S_IFREG | 0o640, oldUID: 12, data: 32},
+		{typ: event.TypeSetXattr, path: dir + "/a", text: "user.smoke", fileMode: unix.S_IFREG | 0o640, fileUID: 12, oldMode: unix.S_IFREG | 0o640, oldUID: 12},
+		{typ: event.TypeRemoveXattr, str: "a", base: dir, text: "user.smoke"},
+		{typ: event.TypeSymlink, str: "s", base: dir, text: "to/where"},
 		{typ: event.TypeMkdir, str: dir + "/d", mode: 0o755},
 		{typ: event.TypeRename, str: "a", str2: "d/../d/b", base: dir},
 		{typ: event.TypeLink, str: "d/b", str2: "c", base: dir},
@@ -298,6 +339,13 @@ func smoke(t *testing.T, object string) {
 		{typ: event.TypeUnlink, str: "c", base: dir},
 		{typ: event.TypeUnlink, str: "d/b", base: dir},
 		{typ: event.TypeRmdir, str: "d", base: dir, flags: unix.AT_REMOVEDIR},
+		{typ: event.TypeOpen, path: dir + "/d/b", flags: unix.O_WRONLY | unix.O_TRUNC, fileMode: unix.S_IFREG | 0o755, fileUID: 56},
+		{typ: event.TypeOpen, flags: unix.O_PATH | unix.O_CLOEXEC, fileMode: unix.S_IFDIR | 0o755},
+		{typ: event.TypeChroot, path: dir, str: dir, fileMode: unix.S_IFDIR | 0o755},
+		{typ: event.TypeChdir, fileMode: unix.S_IFDIR | 0o755},
+		{typ: event.TypeChroot, str: ".", fileMode: unix.S_IFDIR | 0o755},
+		{typ: event.TypeChdir, path: dir, str: dir, fileMode: unix.S_IFDIR | 0o755},
+		{typ: typeExecFailed, retval: -int64(unix.ENOENT), str: "./missing", base: dir},
 		{typ: event.TypeBind, path: "/", addr: "127.0.0.1>0.0.0.0"},
 		{typ: event.TypeSignal, path: "/", flags: uint32(unix.SIGWINCH), target: pid},
 		{typ: event.TypeMMap, path: "/", flags: unix.PROT_READ | unix.PROT_WRITE | unix.PROT_EXEC},
@@ -317,7 +365,7 @@ func smoke(t *testing.T, object string) {
 		if want[i].path == "" {
 			want[i].path = "/"
 		}
-		if want[i].base == "" && want[i].typ >= event.TypeOpen && want[i].typ <= event.TypeLink {
+		if want[i].base == "" && (want[i].typ >= event.TypeOpen && want[i].typ <= event.TypeLink || want[i].typ >= event.TypeSymlink && want[i].typ <= event.TypeChroot) {
 			want[i].base = "/"
 		}
 	}

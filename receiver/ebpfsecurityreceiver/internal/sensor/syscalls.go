@@ -4,6 +4,7 @@
 package sensor
 
 import (
+	"runtime"
 	"slices"
 
 	"github.com/elastic/go-seccomp-bpf/arch"
@@ -39,6 +40,7 @@ type row struct {
 	text          argument // a string that is no path
 	data          argument // a pointer to bytes
 	dataSize      uint8
+	dataSize32    uint8  // of a 32-bit task, if it is another
 	fixed         uint32 // flags that the call implies
 }
 
@@ -52,8 +54,11 @@ var fileSyscalls = []row{
 	{name: "creat", typ: event.TypeOpen, kind: bpf.SysOpen, path: a0, mode: a1, fixed: unix.O_CREAT | unix.O_WRONLY | unix.O_TRUNC},
 	{name: "openat", typ: event.TypeOpen, kind: bpf.SysOpen, dirfd: a0, path: a1, flags: a2, mode: a3},
 	{name: "openat2", typ: event.TypeOpen, kind: bpf.SysOpenat2, dirfd: a0, path: a1, flags: a2},
+	{name: "open_by_handle_at", typ: event.TypeOpen, kind: bpf.SysOpen, flags: a2},
 	{name: "truncate", typ: event.TypeOpen, kind: bpf.SysPath, path: a0, fixed: unix.O_WRONLY | unix.O_TRUNC},
 	{name: "truncate64", typ: event.TypeOpen, kind: bpf.SysPath, path: a0, fixed: unix.O_WRONLY | unix.O_TRUNC},
+	{name: "ftruncate", typ: event.TypeOpen, kind: bpf.SysFD, fd: a0, fixed: unix.O_WRONLY | unix.O_TRUNC},
+	{name: "ftruncate64", typ: event.TypeOpen, kind: bpf.SysFD, fd: a0, fixed: unix.O_WRONLY | unix.O_TRUNC},
 	{name: "unlink", typ: event.TypeUnlink, kind: bpf.SysPath, path: a0},
 	{name: "unlinkat", typ: event.TypeUnlink, kind: bpf.SysPath, dirfd: a0, path: a1, flags: a2},
 	{name: "rmdir", typ: event.TypeRmdir, kind: bpf.SysPath, path: a0, fixed: unix.AT_REMOVEDIR},
@@ -63,18 +68,42 @@ var fileSyscalls = []row{
 	{name: "mkdir", typ: event.TypeMkdir, kind: bpf.SysPath, path: a0, mode: a1},
 	{name: "mkdirat", typ: event.TypeMkdir, kind: bpf.SysPath, dirfd: a0, path: a1, mode: a2},
 	{name: "chmod", typ: event.TypeChmod, kind: bpf.SysPath, path: a0, mode: a1},
-	{name: "fchmod", typ: event.TypeChmod, kind: bpf.SysFD, mode: a1, fd: a0},
+	{name: "fchmod", typ: event.TypeChmod, kind: bpf.SysFD, entry: true, mode: a1, fd: a0},
 	{name: "fchmodat", typ: event.TypeChmod, kind: bpf.SysPath, dirfd: a0, path: a1, mode: a2},
 	{name: "fchmodat2", typ: event.TypeChmod, kind: bpf.SysPath, dirfd: a0, path: a1, flags: a3, mode: a2},
 	{name: "chown", typ: event.TypeChown, kind: bpf.SysPath, path: a0, uid: a1, gid: a2},
 	{name: "lchown", typ: event.TypeChown, kind: bpf.SysPath, path: a0, uid: a1, gid: a2, fixed: unix.AT_SYMLINK_NOFOLLOW},
-	{name: "fchown", typ: event.TypeChown, kind: bpf.SysFD, uid: a1, gid: a2, fd: a0},
+	{name: "fchown", typ: event.TypeChown, kind: bpf.SysFD, entry: true, uid: a1, gid: a2, fd: a0},
 	{name: "fchownat", typ: event.TypeChown, kind: bpf.SysPath, dirfd: a0, path: a1, flags: a4, uid: a2, gid: a3},
 	{name: "chown32", typ: event.TypeChown, kind: bpf.SysPath, path: a0, uid: a1, gid: a2},
 	{name: "lchown32", typ: event.TypeChown, kind: bpf.SysPath, path: a0, uid: a1, gid: a2, fixed: unix.AT_SYMLINK_NOFOLLOW},
-	{name: "fchown32", typ: event.TypeChown, kind: bpf.SysFD, uid: a1, gid: a2, fd: a0},
+	{name: "fchown32", typ: event.TypeChown, kind: bpf.SysFD, entry: true, uid: a1, gid: a2, fd: a0},
 	{name: "link", typ: event.TypeLink, kind: bpf.SysPath, path: a0, path2: a1},
 	{name: "linkat", typ: event.TypeLink, kind: bpf.SysPath, dirfd: a0, path: a1, dirfd2: a2, path2: a3, flags: a4},
+	// the path is that of the new link
+	{name: "symlink", typ: event.TypeSymlink, kind: bpf.SysPath, text: a0, path: a1},
+	{name: "symlinkat", typ: event.TypeSymlink, kind: bpf.SysPath, text: a0, dirfd: a1, path: a2},
+	// the data are two times: converting them needs the name of the call
+	{name: "utime", typ: event.TypeUtimes, kind: bpf.SysPath, path: a0, data: a1, dataSize: 16, dataSize32: 8},
+	{name: "utimes", typ: event.TypeUtimes, kind: bpf.SysPath, path: a0, data: a1, dataSize: 32, dataSize32: 16},
+	{name: "futimesat", typ: event.TypeUtimes, kind: bpf.SysPath, dirfd: a0, path: a1, data: a2, dataSize: 32, dataSize32: 16},
+	{name: "utimensat", typ: event.TypeUtimes, kind: bpf.SysPath, dirfd: a0, path: a1, data: a2, dataSize: 32, dataSize32: 16, flags: a3},
+	{name: "utimensat_time64", typ: event.TypeUtimes, kind: bpf.SysPath, dirfd: a0, path: a1, data: a2, dataSize: 32, flags: a3},
+	// the flags of setxattr are those of the attribute, and not of the path
+	{name: "setxattr", typ: event.TypeSetXattr, kind: bpf.SysPath, path: a0, text: a1},
+	{name: "lsetxattr", typ: event.TypeSetXattr, kind: bpf.SysPath, path: a0, text: a1, fixed: unix.AT_SYMLINK_NOFOLLOW},
+	{name: "fsetxattr", typ: event.TypeSetXattr, kind: bpf.SysFD, entry: true, fd: a0, text: a1},
+	{name: "setxattrat", typ: event.TypeSetXattr, kind: bpf.SysPath, dirfd: a0, path: a1, flags: a2, text: a3},
+	{name: "removexattr", typ: event.TypeRemoveXattr, kind: bpf.SysPath, path: a0, text: a1},
+	{name: "lremovexattr", typ: event.TypeRemoveXattr, kind: bpf.SysPath, path: a0, text: a1, fixed: unix.AT_SYMLINK_NOFOLLOW},
+	{name: "fremovexattr", typ: event.TypeRemoveXattr, kind: bpf.SysFD, entry: true, fd: a0, text: a1},
+	{name: "removexattrat", typ: event.TypeRemoveXattr, kind: bpf.SysPath, dirfd: a0, path: a1, flags: a2, text: a3},
+	{name: "chdir", typ: event.TypeChdir, kind: bpf.SysCwd, entry: true, path: a0},
+	{name: "fchdir", typ: event.TypeChdir, kind: bpf.SysCwd, fd: a0},
+	{name: "chroot", typ: event.TypeChroot, kind: bpf.SysCwd, entry: true, path: a0},
+	// only those that fail
+	{name: "execve", typ: typeExecFailed, kind: bpf.SysExec, entry: true, path: a0},
+	{name: "execveat", typ: typeExecFailed, kind: bpf.SysExec, entry: true, dirfd: a0, path: a1, flags: a4},
 }
 
 // socketSyscalls have descriptor, address and its length as the first arguments. Of socketcall, which is i386's, the first
@@ -93,6 +122,15 @@ func numbers(goarch string) (native, compat *arch.Info) {
 		return arch.AARCH64, arch.ARM
 	}
 	return arch.X86_64, arch.I386
+}
+
+// SyscallName names a syscall by its number, which is one of a 32-bit task or of the kernel's own. It is empty if there is none.
+func SyscallName(nr uint16, compat bool) string {
+	native, info := numbers(runtime.GOARCH)
+	if !compat {
+		info = native
+	}
+	return info.SyscallNumbers[int(nr)]
 }
 
 // table returns the table of the kernel side for an architecture: the numbers of its own tasks, then those of 32-bit ones.
@@ -116,6 +154,9 @@ func table(goarch string, types event.TypeSet) (t [2 * bpf.MaxSyscalls]bpf.Sysca
 			t[n] = d
 		}
 		if n, ok := compat.SyscallNames[r.name]; ok {
+			if r.dataSize32 != 0 {
+				d.DataSize = r.dataSize32
+			}
 			t[bpf.MaxSyscalls+n] = d
 		}
 	}
