@@ -74,6 +74,13 @@ int picket_packet_dynptr(__u64 *ctx)
 	return on_packet((void *)ctx[0], true);
 }
 
+/* TP_PROTO(struct module *mod) */
+SEC("tp_btf/module_load")
+int picket_module(__u64 *ctx)
+{
+	return on_module_load((void *)ctx[0]);
+}
+
 /* The processes that were there before Picket, as records of type exec. */
 SEC("iter/task")
 int picket_tasks(struct bpf_iter__task *ctx)

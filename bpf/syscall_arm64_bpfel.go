@@ -189,14 +189,12 @@ type SyscallPkMem struct {
 }
 
 type SyscallPkMount struct {
-	_            structs.HostLayout
-	Root         SyscallPkFile
-	MountId      uint32
-	ParentId     uint32
-	BindSourceId uint32
-	Dev          uint32
-	Flags        uint64
-	Fstype       [16]int8
+	_        structs.HostLayout
+	Root     SyscallPkFile
+	ParentId uint32
+	Flags    uint32
+	Whole    uint32
+	Reserved uint32
 }
 
 type SyscallPkNet struct {
@@ -390,6 +388,7 @@ const (
 	SyscallMapEvents              = "events"
 	SyscallMapLastPacket          = "last_packet"
 	SyscallMapLosses              = "losses"
+	SyscallMapModuleNames         = "module_names"
 	SyscallMapScopeCgroups        = "scope_cgroups"
 	SyscallMapScopePidns          = "scope_pidns"
 	SyscallMapScopeTrees          = "scope_trees"
@@ -399,6 +398,7 @@ const (
 	SyscallProgPicketExec         = "picket_exec"
 	SyscallProgPicketExit         = "picket_exit"
 	SyscallProgPicketFork         = "picket_fork"
+	SyscallProgPicketModule       = "picket_module"
 	SyscallProgPicketPacket       = "picket_packet"
 	SyscallProgPicketPacketDynptr = "picket_packet_dynptr"
 	SyscallProgPicketSignal       = "picket_signal"
@@ -478,6 +478,7 @@ type SyscallProgramSpecs struct {
 	PicketExec         *ebpf.ProgramSpec `ebpf:"picket_exec"`
 	PicketExit         *ebpf.ProgramSpec `ebpf:"picket_exit"`
 	PicketFork         *ebpf.ProgramSpec `ebpf:"picket_fork"`
+	PicketModule       *ebpf.ProgramSpec `ebpf:"picket_module"`
 	PicketPacket       *ebpf.ProgramSpec `ebpf:"picket_packet"`
 	PicketPacketDynptr *ebpf.ProgramSpec `ebpf:"picket_packet_dynptr"`
 	PicketSignal       *ebpf.ProgramSpec `ebpf:"picket_signal"`
@@ -495,6 +496,7 @@ type SyscallMapSpecs struct {
 	Events       *ebpf.MapSpec `ebpf:"events"`
 	LastPacket   *ebpf.MapSpec `ebpf:"last_packet"`
 	Losses       *ebpf.MapSpec `ebpf:"losses"`
+	ModuleNames  *ebpf.MapSpec `ebpf:"module_names"`
 	ScopeCgroups *ebpf.MapSpec `ebpf:"scope_cgroups"`
 	ScopePidns   *ebpf.MapSpec `ebpf:"scope_pidns"`
 	ScopeTrees   *ebpf.MapSpec `ebpf:"scope_trees"`
@@ -558,6 +560,7 @@ type SyscallMaps struct {
 	Events       *ebpf.Map `ebpf:"events"`
 	LastPacket   *ebpf.Map `ebpf:"last_packet"`
 	Losses       *ebpf.Map `ebpf:"losses"`
+	ModuleNames  *ebpf.Map `ebpf:"module_names"`
 	ScopeCgroups *ebpf.Map `ebpf:"scope_cgroups"`
 	ScopePidns   *ebpf.Map `ebpf:"scope_pidns"`
 	ScopeTrees   *ebpf.Map `ebpf:"scope_trees"`
@@ -572,6 +575,7 @@ func (m *SyscallMaps) Close() error {
 		m.Events,
 		m.LastPacket,
 		m.Losses,
+		m.ModuleNames,
 		m.ScopeCgroups,
 		m.ScopePidns,
 		m.ScopeTrees,
@@ -619,6 +623,7 @@ type SyscallPrograms struct {
 	PicketExec         *ebpf.Program `ebpf:"picket_exec"`
 	PicketExit         *ebpf.Program `ebpf:"picket_exit"`
 	PicketFork         *ebpf.Program `ebpf:"picket_fork"`
+	PicketModule       *ebpf.Program `ebpf:"picket_module"`
 	PicketPacket       *ebpf.Program `ebpf:"picket_packet"`
 	PicketPacketDynptr *ebpf.Program `ebpf:"picket_packet_dynptr"`
 	PicketSignal       *ebpf.Program `ebpf:"picket_signal"`
@@ -633,6 +638,7 @@ func (p *SyscallPrograms) Close() error {
 		p.PicketExec,
 		p.PicketExit,
 		p.PicketFork,
+		p.PicketModule,
 		p.PicketPacket,
 		p.PicketPacketDynptr,
 		p.PicketSignal,

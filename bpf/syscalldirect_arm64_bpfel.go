@@ -20,6 +20,7 @@ const (
 	SyscallDirectMapEvents              = "events"
 	SyscallDirectMapLastPacket          = "last_packet"
 	SyscallDirectMapLosses              = "losses"
+	SyscallDirectMapModuleNames         = "module_names"
 	SyscallDirectMapScopeCgroups        = "scope_cgroups"
 	SyscallDirectMapScopePidns          = "scope_pidns"
 	SyscallDirectMapScopeTrees          = "scope_trees"
@@ -29,6 +30,7 @@ const (
 	SyscallDirectProgPicketExec         = "picket_exec"
 	SyscallDirectProgPicketExit         = "picket_exit"
 	SyscallDirectProgPicketFork         = "picket_fork"
+	SyscallDirectProgPicketModule       = "picket_module"
 	SyscallDirectProgPicketPacket       = "picket_packet"
 	SyscallDirectProgPicketPacketDynptr = "picket_packet_dynptr"
 	SyscallDirectProgPicketSignal       = "picket_signal"
@@ -108,6 +110,7 @@ type SyscallDirectProgramSpecs struct {
 	PicketExec         *ebpf.ProgramSpec `ebpf:"picket_exec"`
 	PicketExit         *ebpf.ProgramSpec `ebpf:"picket_exit"`
 	PicketFork         *ebpf.ProgramSpec `ebpf:"picket_fork"`
+	PicketModule       *ebpf.ProgramSpec `ebpf:"picket_module"`
 	PicketPacket       *ebpf.ProgramSpec `ebpf:"picket_packet"`
 	PicketPacketDynptr *ebpf.ProgramSpec `ebpf:"picket_packet_dynptr"`
 	PicketSignal       *ebpf.ProgramSpec `ebpf:"picket_signal"`
@@ -125,6 +128,7 @@ type SyscallDirectMapSpecs struct {
 	Events       *ebpf.MapSpec `ebpf:"events"`
 	LastPacket   *ebpf.MapSpec `ebpf:"last_packet"`
 	Losses       *ebpf.MapSpec `ebpf:"losses"`
+	ModuleNames  *ebpf.MapSpec `ebpf:"module_names"`
 	ScopeCgroups *ebpf.MapSpec `ebpf:"scope_cgroups"`
 	ScopePidns   *ebpf.MapSpec `ebpf:"scope_pidns"`
 	ScopeTrees   *ebpf.MapSpec `ebpf:"scope_trees"`
@@ -188,6 +192,7 @@ type SyscallDirectMaps struct {
 	Events       *ebpf.Map `ebpf:"events"`
 	LastPacket   *ebpf.Map `ebpf:"last_packet"`
 	Losses       *ebpf.Map `ebpf:"losses"`
+	ModuleNames  *ebpf.Map `ebpf:"module_names"`
 	ScopeCgroups *ebpf.Map `ebpf:"scope_cgroups"`
 	ScopePidns   *ebpf.Map `ebpf:"scope_pidns"`
 	ScopeTrees   *ebpf.Map `ebpf:"scope_trees"`
@@ -202,6 +207,7 @@ func (m *SyscallDirectMaps) Close() error {
 		m.Events,
 		m.LastPacket,
 		m.Losses,
+		m.ModuleNames,
 		m.ScopeCgroups,
 		m.ScopePidns,
 		m.ScopeTrees,
@@ -249,6 +255,7 @@ type SyscallDirectPrograms struct {
 	PicketExec         *ebpf.Program `ebpf:"picket_exec"`
 	PicketExit         *ebpf.Program `ebpf:"picket_exit"`
 	PicketFork         *ebpf.Program `ebpf:"picket_fork"`
+	PicketModule       *ebpf.Program `ebpf:"picket_module"`
 	PicketPacket       *ebpf.Program `ebpf:"picket_packet"`
 	PicketPacketDynptr *ebpf.Program `ebpf:"picket_packet_dynptr"`
 	PicketSignal       *ebpf.Program `ebpf:"picket_signal"`
@@ -263,6 +270,7 @@ func (p *SyscallDirectPrograms) Close() error {
 		p.PicketExec,
 		p.PicketExit,
 		p.PicketFork,
+		p.PicketModule,
 		p.PicketPacket,
 		p.PicketPacketDynptr,
 		p.PicketSignal,

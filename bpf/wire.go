@@ -31,7 +31,7 @@ type (
 	BPF = SyscallPkBpf
 	// Splice is the fixed part of splice records.
 	Splice = SyscallPkSplice
-	// Mount is the fixed part of mount and umount records.
+	// Mount is the fixed part of mount records.
 	Mount = SyscallPkMount
 	// DNS is the fixed part of dns records.
 	DNS = SyscallPkDns

@@ -10,6 +10,9 @@
 #include "target.h"
 #include "mem.h"
 #include "bpfcall.h"
+#include "mount.h"
+#include "module.h"
+#include "selinux.h"
 
 /*
  * From a syscall to the functions of its kind. Those are global functions that are given the key of the scratch buffer, in
@@ -71,6 +74,12 @@ static __always_inline bool end_record(struct pk_scratch *s, __u32 kind)
 		return exit_bpf(s->key);
 	case PK_SYS_CWD:
 		return exit_cwd(s->key);
+	case PK_SYS_MOUNT:
+		return exit_mount(s->key);
+	case PK_SYS_MODULE:
+		return exit_module(s->key);
+	case PK_SYS_WRITE:
+		return exit_selinux(s->key);
 	}
 	return exit_fileop(s->key);
 }
@@ -139,6 +148,8 @@ static __always_inline int on_sys_exit(struct pt_regs *regs, long ret)
 	type = sc->type;
 	entry = sc->entry;
 	if (kind == PK_SYS_MMAP && mmap_is_filtered(regs, compat))
+		return 0;
+	if (kind == PK_SYS_WRITE && no_selinux_write(regs, compat, task))
 		return 0;
 	if (kind == PK_SYS_SOCKETCALL) {
 		kind = socketcall(regs, &type);

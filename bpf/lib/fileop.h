@@ -85,7 +85,7 @@ __noinline int user_paths(__u32 key)
 			walk_file(s, f, PK_SEG_PATH);
 	} else if (sc->path >= 0)
 		ok = user_path(s, arg(s, sc->path), sc->dirfd < 0 ? AT_FDCWD : (int)arg(s, sc->dirfd), false);
-	if (sc->path2 >= 0)
+	if (sc->path2 >= 0 && arg(s, sc->path2)) /* what is mounted may be nothing */
 		ok &= user_path(s, arg(s, sc->path2), sc->dirfd2 < 0 ? AT_FDCWD : (int)arg(s, sc->dirfd2), true);
 	return ok;
 }
@@ -273,7 +273,7 @@ __noinline int exit_fileop(__u32 key)
 }
 
 /*
- * exit_cwd ends a record about the directory that a task has now: chdir, fchdir and chroot. A new root is "/" to the task, so
+ * exit_cwd ends a record about the directory that a task has now: chdir, fchdir, chroot and pivot_root. A new root is "/" to the task, so
  * its path is that below the root of the mount namespace.
  */
 __noinline int exit_cwd(__u32 key)
@@ -301,7 +301,8 @@ __noinline int exit_cwd(__u32 key)
 			s->walk.whole = 1;
 		}
 		path_facts(&op->file, (const struct path *)path);
-		walk(key, path, PK_SEG_PATH);
+		if (sc->path2 < 0) /* of pivot_root the new root has no path any more but "/" */
+			walk(key, path, PK_SEG_PATH);
 		s->walk.whole = 0;
 	} else if (sc->fd >= 0) {
 		f = task_file(s, arg(s, sc->fd));

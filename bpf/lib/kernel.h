@@ -103,7 +103,7 @@ struct dentry {
 	struct inode *d_inode;
 };
 struct file_system_type { const char *name; };
-struct super_block { struct file_system_type *s_type; __u32 s_dev; };
+struct super_block { struct file_system_type *s_type; __u32 s_dev; unsigned long s_magic; };
 struct inode {
 	unsigned short i_mode;
 	kuid_t i_uid;
@@ -123,11 +123,15 @@ struct inode___v66 { /* 6.6: only ctime was renamed */
 struct inode___old {
 	struct timespec64 i_atime, i_mtime, i_ctime;
 };
+struct rb_node { struct rb_node *rb_right, *rb_left; };
+struct rb_root { struct rb_node *rb_node; };
+struct list_head { struct list_head *next, *prev; };
 struct vfsmount { struct dentry *mnt_root; };
 struct mount {
 	struct mount *mnt_parent;
 	struct dentry *mnt_mountpoint;
 	struct vfsmount mnt;
+	struct rb_node mnt_node;
 	int mnt_id;
 };
 struct path { struct vfsmount *mnt; struct dentry *dentry; };
@@ -137,7 +141,9 @@ struct fdtable { unsigned int max_fds; struct file **fd; };
 struct files_struct { struct fdtable *fdt; };
 
 struct ns_common { unsigned int inum; };
-struct mnt_namespace { struct ns_common ns; };
+struct mnt_namespace { struct ns_common ns; struct rb_root mounts; struct rb_node *mnt_last_node; };
+struct mnt_namespace___v67 { struct list_head list; }; /* before 6.8 */
+struct mount___v67 { struct list_head mnt_list; };
 struct net { struct ns_common ns; };
 struct xarray { void *xa_head; };
 struct xa_node { unsigned char shift; void *slots[64]; };
@@ -165,8 +171,6 @@ struct mm_struct {
 	struct file *exe_file;
 };
 struct vm_area_struct { unsigned long vm_start, vm_end, vm_flags; };
-struct rb_node { struct rb_node *rb_right, *rb_left; };
-struct rb_root { struct rb_node *rb_node; };
 struct mm_struct___v60 { struct rb_root mm_rb; }; /* before 6.1 */
 struct vm_area_struct___v60 { struct rb_node vm_rb; };
 
@@ -179,6 +183,7 @@ enum bpf_attach_type { PK_ATTACH_TYPE };
 enum bpf_map_type { PK_MAP_TYPE };
 struct bpf_prog { enum bpf_prog_type type; enum bpf_attach_type expected_attach_type; __u8 tag[8]; struct bpf_prog_aux *aux; };
 struct bpf_map { enum bpf_map_type map_type; __u32 id; char name[16]; };
+struct module { char name[56]; };
 struct tty_struct { char name[64]; };
 enum pid_type { PIDTYPE_PID, PIDTYPE_TGID, PIDTYPE_PGID, PIDTYPE_SID };
 struct signal_struct {

@@ -50,6 +50,7 @@ struct pk_walk {
 	__u32 checksum; /* of the dentries' sequence numbers */
 	__u32 flags;
 	__u32 names;
+	__u64 from_dentry, from_mnt; /* where to start, if no path is given */
 	__u32 whole; /* up to the root of the mount namespace, and not to the task's */
 };
 

@@ -81,8 +81,8 @@ static __always_inline void walk_once(struct pk_scratch *s, const struct path *p
 	struct fs_struct *fs = READ(task, fs);
 	struct pk_walk *w = &s->walk;
 
-	w->dentry = (__u64)BPF_CORE_READ(path, dentry);
-	w->mnt = (__u64)BPF_CORE_READ(path, mnt);
+	w->dentry = path ? (__u64)BPF_CORE_READ(path, dentry) : w->from_dentry;
+	w->mnt = path ? (__u64)BPF_CORE_READ(path, mnt) : w->from_mnt;
 	w->root_dentry = w->whole ? 0 : (__u64)READ(fs, root.dentry);
 	w->root_mnt = w->whole ? 0 : (__u64)READ(fs, root.mnt);
 	w->checksum = 0;
@@ -144,9 +144,9 @@ static __always_inline void walk_cwd(struct pk_scratch *s, __u32 kind)
 }
 
 /* task_file returns the address of the file that a descriptor of the scratch buffer's task names. */
-static __always_inline struct file *task_file(struct pk_scratch *s, __u32 fd)
+static __always_inline struct file *file_of(__u64 address, __u32 fd)
 {
-	struct task_struct *task = TYPED(s->task, struct task_struct);
+	struct task_struct *task = TYPED(address, struct task_struct);
 	struct fdtable *fdt = READ(task, files, fdt);
 	struct file *f = NULL;
 
@@ -154,6 +154,11 @@ static __always_inline struct file *task_file(struct pk_scratch *s, __u32 fd)
 		return NULL;
 	bpf_probe_read_kernel(&f, sizeof(f), READ(fdt, fd) + fd);
 	return f;
+}
+
+static __always_inline struct file *task_file(struct pk_scratch *s, __u32 fd)
+{
+	return file_of(s->task, fd);
 }
 
 static __always_inline void inode_times(struct pk_file *out, struct inode *inode)

@@ -173,11 +173,11 @@ struct pk_splice {
 };
 
 struct pk_mount {
-	struct pk_file root;  /* root of the mount, where the kernel side has it: fsmount, open_tree, move_mount */
-	__u32 mount_id, parent_id, bind_source_id; /* 0: not known */
-	__u32 dev;
-	__u64 flags;
-	char fstype[16];
+	struct pk_file root; /* of the mount: a new one, or one that a descriptor is of */
+	__u32 parent_id;     /* of that mount; 0: it is attached nowhere, or not known */
+	__u32 flags;
+	__u32 whole; /* 1: of a whole file system, 0: of a part */
+	__u32 reserved;
 };
 
 struct pk_dns {
@@ -272,13 +272,15 @@ enum pk_syscall_kind {
 	PK_SYS_MMAP = 12,
 	PK_SYS_MPROTECT = 13,
 	PK_SYS_BPF = 14,
-	PK_SYS_MODULE = 15,
+	PK_SYS_MODULE = 15, /* data: what the kernel calls it */
 	PK_SYS_SPLICE = 16,
 	PK_SYS_MOUNT = 17,
-	PK_SYS_WRITE = 18,  /* selinuxfs */
+	PK_SYS_WRITE = 18,  /* only to selinuxfs */
 	PK_SYS_IO_URING = 19,
 	PK_SYS_SOCKETCALL = 20, /* i386: bind, connect and accept by one number */
 };
+
+#define PK_MODULE_NAME 56 /* bytes with the NUL: MODULE_NAME_LEN of the kernel */
 
 #define PK_MAX_SYSCALLS 512
 

@@ -47,6 +47,8 @@ const (
 	AttrSyscallPath       = "picket.syscall.path"
 	AttrSyscallMode       = "picket.syscall.mode"
 	AttrSyscallDestPath   = "picket.syscall.destination.path"
+	AttrSyscallFSType     = "picket.syscall.fs_type"
+	AttrMountDetached     = "picket.mount.detached"
 	AttrSocketFamily      = "picket.socket.family"
 	AttrSocketProtocol    = "picket.socket.protocol"
 	AttrSocketPath        = "picket.socket.path"
@@ -148,7 +150,9 @@ var Attributes = []Attribute{
 	{AttrFlags, "int", "own", "event, detection", "flags argument of the syscall"},
 	{AttrSyscallPath, "string", "own", "event, detection", "path as the process gave it"},
 	{AttrSyscallMode, "int", "own", "event, detection", "mode argument of the syscall"},
-	{AttrSyscallDestPath, "string", "own", "rename, link, symlink", "second path as the process gave it; of a symbolic link what it points to"},
+	{AttrSyscallDestPath, "string", "own", "rename, link, symlink, mount", "second path as the process gave it; of a symbolic link what it points to, of a mount where it is to be"},
+	{AttrSyscallFSType, "string", "own", "mount", "type of the file system as the process gave it"},
+	{AttrMountDetached, "bool", "own", "mount", "true: the mount is attached nowhere"},
 	{AttrSocketFamily, "int", "own", "connect, bind", "AF_*"},
 	{AttrSocketProtocol, "int", "own", "connect, bind", "IPPROTO_*"},
 	{AttrSocketPath, "string", "own", "connect, bind", "address of an AF_UNIX socket; an abstract one begins with @"},

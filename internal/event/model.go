@@ -80,6 +80,8 @@ type Facts struct {
 	SyscallPath            string // the path as the process gave it; empty if it gave none
 	SyscallMode            uint32
 	SyscallDestinationPath string
+	SyscallFSType          string // mount: the type as the process gave it
+	MountDetached          bool   // mount: a descriptor is of it, and it is attached nowhere
 
 	SocketFamily   uint16 // AF_*
 	SocketProtocol uint16 // IPPROTO_*

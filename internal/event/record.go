@@ -245,6 +245,10 @@ func (a *attributes) facts(e *Event) {
 	a.optStr(AttrSyscallPath, f.SyscallPath)
 	a.optInt(AttrSyscallMode, int64(f.SyscallMode))
 	a.optStr(AttrSyscallDestPath, f.SyscallDestinationPath)
+	a.optStr(AttrSyscallFSType, f.SyscallFSType)
+	if f.MountDetached {
+		a.AppendEmpty(AttrMountDetached).SetBool(true)
+	}
 	a.optInt(AttrSocketFamily, int64(f.SocketFamily))
 	a.optInt(AttrSocketProtocol, int64(f.SocketProtocol))
 	a.optStr(AttrSocketPath, f.SocketPath)
@@ -353,6 +357,10 @@ func (r *factReader) read(attrs pcommon.Map, f *Facts) {
 			f.SyscallMode = r.u32(k, v)
 		case AttrSyscallDestPath:
 			f.SyscallDestinationPath = r.str(k, v)
+		case AttrSyscallFSType:
+			f.SyscallFSType = r.str(k, v)
+		case AttrMountDetached:
+			f.MountDetached = v.Bool()
 		case AttrSocketFamily:
 			f.SocketFamily = r.u16(k, v)
 		case AttrSocketProtocol:

@@ -92,6 +92,8 @@ func TestFactsRoundTrip(t *testing.T) {
 				}
 			case reflect.Int64:
 				f.SetInt(int64(n))
+			case reflect.Bool:
+				f.SetBool(true)
 			case reflect.String:
 				f.SetString("bytes \xff and \\x41")
 			case reflect.Slice:
@@ -240,7 +242,7 @@ func TestAttributeTable(t *testing.T) {
 	check := func(lr plog.LogRecord) {
 		for k, v := range lr.Attributes().All() {
 			seen[k] = true
-			want := map[pcommon.ValueType]string{pcommon.ValueTypeInt: "int", pcommon.ValueTypeStr: "string"}[v.Type()]
+			want := map[pcommon.ValueType]string{pcommon.ValueTypeInt: "int", pcommon.ValueTypeStr: "string", pcommon.ValueTypeBool: "bool"}[v.Type()]
 			if v.Type() == pcommon.ValueTypeSlice {
 				want = map[pcommon.ValueType]string{pcommon.ValueTypeInt: "int[]", pcommon.ValueTypeStr: "string[]"}[v.Slice().At(0).Type()]
 			}
@@ -250,6 +252,7 @@ func TestAttributeTable(t *testing.T) {
 	for typ := TypeExec; typ < NumTypes; typ++ {
 		e := testEvent(typ, 1)
 		e.Facts.AncestorIDs, e.Facts.SocketPath, e.Facts.Retval = []uint64{1}, "/run/x", 1
+		e.Facts.SyscallFSType, e.Facts.MountDetached = "ext4", true
 		if e.File != nil {
 			e.File.Name = "a.b"
 		}

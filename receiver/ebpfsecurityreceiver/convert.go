@@ -49,6 +49,8 @@ type converter struct {
 	processScratch
 	memoryScratch
 	networkScratch
+	mountScratch
+	kernelScratch
 
 	// malformed says of a record that convert made no event of that what a process or the network had a hand in could not be
 	// understood.
@@ -151,6 +153,12 @@ var fills = [bpf.NumTypes]func(*converter, *event.Event, *sensor.Record) bool{
 	event.TypeChdir:       (*converter).fileOp,
 	event.TypeChroot:      (*converter).fileOp,
 	bpf.TypeExecFailed:    (*converter).fileOp,
+
+	event.TypeMount:        (*converter).mounted,
+	event.TypeUmount:       (*converter).unmounted,
+	event.TypeLoadModule:   (*converter).moduleLoaded,
+	event.TypeUnloadModule: (*converter).moduleUnloaded,
+	event.TypeSELinux:      (*converter).selinuxWritten,
 }
 
 func (c *converter) fillNothing(*event.Event, *sensor.Record) bool { return true }

@@ -167,6 +167,10 @@ func (c *converter) fileOp(ev *event.Event, r *sensor.Record) bool {
 	done := ev.Evt.Outcome == event.OutcomeSuccess
 	str, base := r.Segments[bpf.SegString], r.Segments[bpf.SegBase]
 	after := event.File{AccessTime: event.Time(op.File.Atime), ModificationTime: event.Time(op.File.Mtime)}
+	if ev.Type == event.TypeChroot && done && !r.Segments[bpf.SegPath].Present {
+		c.pivoted(ev, r)
+		return true
+	}
 	if r.Segments[bpf.SegPath].Present {
 		c.opened(&f.File, &op.File, ev, r)
 		ev.Facts.FileSource = event.FileSourceFD
@@ -174,6 +178,9 @@ func (c *converter) fileOp(ev *event.Event, r *sensor.Record) bool {
 			ev.Facts.SyscallPath = string(str.Data)
 		}
 	} else {
+		if s := r.Segments[bpf.SegString2]; ev.Type == event.TypeChroot && s.Present { // pivot_root
+			ev.Facts.SyscallDestinationPath = string(s.Data)
+		}
 		ev.Facts.SyscallPath, ev.Facts.FileSource = c.look(&f.File, ev, r, str, base, lookHowOf(ev, op.Flags))
 		after = f.File
 		if done && ev.Type != event.TypeLink && ev.Type != event.TypeRename { // of these the other name is still to be looked at
@@ -212,6 +219,23 @@ func (c *converter) fileOp(ev *event.Event, r *sensor.Record) bool {
 		f.Destination = d
 	}
 	return true
+}
+
+// pivoted fills in the new root of a pivot_root: its path is that of before, because now it is "/". So is that of the old root,
+// which nothing more is told of than what the process gave.
+func (c *converter) pivoted(ev *event.Event, r *sensor.Record) {
+	f := &c.file.File
+	p, errText, _ := c.userPath(r.Segments[bpf.SegString], r.Segments[bpf.SegBase])
+	fillFacts(f, &r.FileOp().File)
+	c.names(f, r)
+	f.PathResolutionError = errText
+	if p != "" {
+		f.Path = lexical(p)
+		f.Name = baseName(f.Path)
+	}
+	ev.Facts.FileSource = event.FileSourceUserPath
+	ev.Facts.SyscallPath = string(r.Segments[bpf.SegString].Data)
+	ev.Facts.SyscallDestinationPath = string(r.Segments[bpf.SegString2].Data)
 }
 
 // newOwner fills in the owner that a call gives to a file, as it is in the user namespace of the process; -1 is one that

@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -124,6 +125,7 @@ type resolver struct {
 	cached   uint64 // RESOLVE_CACHED where the kernel has it (5.12), else 0
 	self     string // the collector's own directory in /proc, which is also where /proc/self leads it
 	links    linkReader
+	mounts   mountTables
 	fs       map[uint64]string
 	fsRead   time.Time // when mountinfo was read for fs
 }
@@ -531,17 +533,17 @@ func (r *resolver) readProc(name string, limit int) (data []byte, whole bool, er
 		return nil, false, err
 	}
 	defer unix.Close(fd)
-	data = make([]byte, limit)
-	n := 0
-	for n < limit {
-		m, err := unix.Read(fd, data[n:])
+	data = make([]byte, 0, min(limit, 8<<10))
+	for len(data) < limit {
+		data = slices.Grow(data, 1)
+		m, err := unix.Read(fd, data[len(data):min(cap(data), limit)])
 		if err != nil {
 			return nil, false, err
 		}
 		if m == 0 {
-			return data[:n], true, nil
+			return data, true, nil
 		}
-		n += m
+		data = data[:len(data)+m]
 	}
 	return data, false, nil
 }

@@ -45,6 +45,10 @@ type testcase struct {
 	want []want
 	not  []want        // no event may be like this
 	skip func() string // why it cannot run here; empty if it can
+
+	then  func(dir string) error // what the actor does when its events were seen
+	after []want                 // what that makes
+	stays bool                   // the actor is there until its events were seen, because they are looked up through it
 }
 
 // want describes an event. Members are named by their path in the body; $DIR and $PID in strings stand for the case's
@@ -86,10 +90,15 @@ const (
 	actorEnv = "PICKET_SUITE_ACTOR" // name of the case
 	dirEnv   = "PICKET_SUITE_DIR"
 	deadline = 30 * time.Second
+
+	awaitDeadline = 5 * time.Second
 )
 
 // actors are the cases by name: the test binary is also the process that is watched.
-var actors = map[string]func(dir string) error{}
+var (
+	actors  = map[string]func(dir string) error{}
+	andThen = map[string]func(dir string) error{}
+)
 
 // cases makes the cases of a family known to the actor.
 func cases(family string, all []testcase) []testcase {
@@ -98,7 +107,7 @@ func cases(family string, all []testcase) []testcase {
 		if _, ok := actors[all[i].name]; ok {
 			panic("two cases " + all[i].name)
 		}
-		actors[all[i].name] = all[i].do
+		actors[all[i].name], andThen[all[i].name] = all[i].do, all[i].then
 	}
 	return all
 }
@@ -114,6 +123,13 @@ func TestMain(m *testing.M) {
 		if err := errors.Join(os.Chdir(os.Getenv(dirEnv)), do(os.Getenv(dirEnv))); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
+		}
+		if n, _ := os.Stdin.Read(make([]byte, 1)); n == 1 {
+			if err := andThen[name](os.Getenv(dirEnv)); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			_, _ = os.Stdin.Read(make([]byte, 1)) // until nobody needs it any more
 		}
 		os.Exit(0)
 	}
@@ -285,9 +301,36 @@ func run(t *testing.T, all []testcase, change func(*ebpfsecurityreceiver.Config)
 			cmd.Env = []string{actorEnv + "=" + c.name, dirEnv + "=" + dir, "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 			var out bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &out, &out
-			require.NoError(t, cmd.Run(), "%s", &out)
-			w.expect(t, c.want, c.not, dir, strconv.Itoa(cmd.Process.Pid))
+			stdin, err := cmd.StdinPipe()
+			require.NoError(t, err)
+			require.NoError(t, cmd.Start())
+			pid := strconv.Itoa(cmd.Process.Pid)
+			if c.stays || c.then != nil {
+				w.await(c.want, dir, pid)
+			}
+			if c.then != nil {
+				_, err := stdin.Write([]byte{0})
+				require.NoError(t, err)
+				w.await(c.after, dir, pid)
+			}
+			require.NoError(t, stdin.Close())
+			require.NoError(t, cmd.Wait(), "%s", &out)
+			w.expect(t, slices.Concat(c.want, c.after), c.not, dir, pid)
 		})
+	}
+}
+
+// await waits until there is an event for each that is wanted; expect says what is missing.
+func (w *watch) await(wants []want, dir, pid string) {
+	for end := time.Now().Add(awaitDeadline); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		w.mu.Lock()
+		events := slices.Clone(w.events)
+		w.mu.Unlock()
+		if !slices.ContainsFunc(wants, func(want want) bool {
+			return !slices.ContainsFunc(events, func(e seen) bool { return len(e.differs(&want, dir, pid)) == 0 })
+		}) {
+			return
+		}
 	}
 }
 

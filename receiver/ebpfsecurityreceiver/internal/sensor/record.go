@@ -57,7 +57,7 @@ var fixedSizes = [bpf.NumTypes]int{
 	bpf.SyscallPkTypePK_CHROOT:        int(unsafe.Sizeof(bpf.FileOp{})),
 	bpf.SyscallPkTypePK_SPLICE:        int(unsafe.Sizeof(bpf.Splice{})),
 	bpf.SyscallPkTypePK_MOUNT:         int(unsafe.Sizeof(bpf.Mount{})),
-	bpf.SyscallPkTypePK_UMOUNT:        int(unsafe.Sizeof(bpf.Mount{})),
+	bpf.SyscallPkTypePK_UMOUNT:        int(unsafe.Sizeof(bpf.FileOp{})),
 	bpf.SyscallPkTypePK_SETUID:        0,
 	bpf.SyscallPkTypePK_SETGID:        0,
 	bpf.SyscallPkTypePK_CAPSET:        0,
@@ -142,7 +142,7 @@ func (r *Record) BPF() *bpf.BPF { return fixed[bpf.BPF](r.Fixed) }
 // Splice returns the fixed part of a splice record; of no other type may it be asked.
 func (r *Record) Splice() *bpf.Splice { return fixed[bpf.Splice](r.Fixed) }
 
-// Mount returns the fixed part of a mount or umount record; of no other type may it be asked.
+// Mount returns the fixed part of a mount record; of no other type may it be asked.
 func (r *Record) Mount() *bpf.Mount { return fixed[bpf.Mount](r.Fixed) }
 
 // DNS returns the fixed part of a dns record; of no other type may it be asked.

@@ -7,6 +7,7 @@
 package sensor
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -234,6 +235,7 @@ var hooks = []hook{
 	{program: "picket_signal", types: event.Set(event.TypeSignal)},
 	{program: "picket_packet", types: event.Set(event.TypeDNS), before: version{6, 12}},
 	{program: "picket_packet_dynptr", types: event.Set(event.TypeDNS), since: version{6, 12}}, // bpf_dynptr_from_skb in tracepoints
+	{program: "picket_module", tracepoint: "module_load", types: event.Set(event.TypeLoadModule)},
 	{program: "picket_sys_enter", needed: needsEntry, without: "BPF_FUNC_find_vma"},
 	{program: "picket_sys_enter_vma", needed: needsEntry, helper: "BPF_FUNC_find_vma"}, // 5.17
 	{program: "picket_sys_exit", needed: needsExit},
@@ -412,13 +414,22 @@ func TypeOf(record uint8) event.Type {
 	return event.TypeAny
 }
 
-// recordTypes adds to the event types the records that are none: failed execs where an error of exec was asked for.
+// recordTypes adds to the event types the records that are none: failed execs where an error of exec was asked for. Where
+// there is no SELinux, no write has to be looked at.
 func (o *Options) recordTypes() event.TypeSet {
 	types := o.Types | 1<<typeIOUring
+	if !hasSELinux() {
+		types &^= event.Set(event.TypeSELinux)
+	}
 	if len(o.Errors[event.TypeExec]) > 0 {
 		types |= 1 << typeExecFailed
 	}
 	return types
+}
+
+func hasSELinux() bool {
+	text, err := os.ReadFile("/proc/filesystems")
+	return err == nil && bytes.Contains(text, []byte("\tselinuxfs\n"))
 }
 
 // Losses reads the loss ledger.

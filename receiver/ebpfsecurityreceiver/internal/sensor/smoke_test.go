@@ -90,6 +90,21 @@ func act(dir string) error {
 	if _, err := unix.Open("missing", unix.O_RDONLY, 0); !errors.Is(err, unix.ENOENT) {
 		check("open of what is missing", fmt.Errorf("want ENOENT, got %w", err))
 	}
+	check("unshare", unix.Unshare(unix.CLONE_NEWNS))
+	check("private mounts", unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+	check("mount", unix.Mount("what", dir+"/m", mountType(), unix.MS_NOSUID, ""))
+	if mountType() == "selinuxfs" {
+		e, err := unix.Open(dir+"/m/enforce", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		check("open of enforce", err)
+		_, err = unix.Write(e, []byte("0"))
+		check("write to enforce", err)
+		check("close", unix.Close(e))
+	}
+	check("umount", unix.Unmount(dir+"/m", unix.MNT_DETACH))
+	module, err := unix.Open(smokeModule(), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	check("open of the module", err)
+	check("finit_module", loads(unix.FinitModule(module, "numdummies=1", 0)))
+	check("delete_module", loads(unix.DeleteModule("dummy", unix.O_NONBLOCK)))
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	check("socket", err)
 	check("bind", unix.Bind(s, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
@@ -118,6 +133,39 @@ func act(dir string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// mountType is a file system that the kernel has: that of SELinux, so that it is written to, or another one.
+func mountType() string {
+	if hasSELinux() {
+		return "selinuxfs"
+	}
+	return "tmpfs"
+}
+
+// smokeModule is a module of the kernel in guests, and elsewhere a file that is none.
+func smokeModule() string {
+	if exe, err := os.Executable(); err == nil {
+		if module := filepath.Join(filepath.Dir(exe), "dummy.ko"); fileExists(module) {
+			return module
+		}
+	}
+	return "/proc/self/exe"
+}
+
+func fileExists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// moduleErrors are what a kernel without modules says, and one that is given no module.
+var moduleErrors = []unix.Errno{unix.ENOSYS, unix.ENOEXEC, unix.ENOENT}
+
+func loads(err error) error {
+	if !strings.HasSuffix(smokeModule(), ".ko") && slices.ContainsFunc(moduleErrors, func(e unix.Errno) bool { return errors.Is(err, e) }) {
+		return nil
+	}
+	return err
 }
 
 // splice moves a byte from a file to a pipe.
@@ -197,8 +245,10 @@ func smoke(t *testing.T, object string) {
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
 	require.NoError(t, os.Chmod(dir, 0o755))
+	require.NoError(t, os.Mkdir(dir+"/m", 0o755))
 	o := Options{Types: event.AllTypes, RingSize: 1 << 20, object: object, Scope: Scope{Trees: []uint32{uint32(os.Getpid())}}}
 	o.Errors[event.TypeExec] = []unix.Errno{unix.ENOENT}
+	o.Errors[event.TypeLoadModule], o.Errors[event.TypeUnloadModule] = moduleErrors, moduleErrors
 	o.Errors[event.TypeSetXattr], o.Errors[event.TypeRemoveXattr] = xattrErrors, xattrErrors
 	s, err := Open(&o)
 	require.NoError(t, err)
@@ -293,6 +343,26 @@ func smoke(t *testing.T, object string) {
 				}
 				require.NotZero(t, k.MapId)
 				e.retval, e.mode = 0, k.MapType
+			case event.TypeMount:
+				m := r.Mount()
+				e.str, e.str2, e.text = string(r.Segments[bpf.SegString].Data), string(r.Segments[bpf.SegString2].Data), string(r.Segments[bpf.SegName].Data)
+				e.flags = m.Flags
+				if e.str2 == "what" {
+					require.Equal(t, mountType(), unix.ByteSliceToString(unsafe.Slice((*byte)(unsafe.Pointer(&m.Root.Fstype)), len(m.Root.Fstype))))
+					require.NotZero(t, m.Root.MountId)
+					require.NotZero(t, m.ParentId)
+					require.NotEqual(t, m.ParentId, m.Root.MountId)
+					require.Equal(t, uint32(1), m.Whole)
+				}
+			case event.TypeLoadModule, event.TypeUnloadModule:
+				e.retval = 0 // what it is without modules does not matter
+				e.text, e.str = string(r.Segments[bpf.SegName].Data), unix.ByteSliceToString(r.Segments[bpf.SegData].Data)
+				if strings.HasSuffix(smokeModule(), ".ko") {
+					require.Zero(t, r.Retval)
+				}
+			case event.TypeSELinux:
+				e.str = string(r.Segments[bpf.SegData].Data)
+				e.fileMode = r.FileOp().File.Mode & unix.S_IFMT
 			default:
 				op := r.FileOp()
 				e.str, e.str2, e.base = string(r.Segments[bpf.SegString].Data), string(r.Segments[bpf.SegString2].Data), names(r.Segments[bpf.SegBase])
@@ -318,6 +388,10 @@ func smoke(t *testing.T, object string) {
 	}
 	require.True(t, done, "no exit within a minute")
 
+	smokePath, smokeName := smokeModule(), "dummy"
+	if !strings.HasSuffix(smokePath, ".ko") {
+		smokePath, smokeName = exe, ""
+	}
 	want := []seen{
 		{typ: event.TypeFork, path: "/"},
 		{typ: event.TypeExec, path: exe},
@@ -346,6 +420,13 @@ func smoke(t *testing.T, object string) {
 		{typ: event.TypeChroot, str: ".", fileMode: unix.S_IFDIR | 0o755},
 		{typ: event.TypeChdir, path: dir, str: dir, fileMode: unix.S_IFDIR | 0o755},
 		{typ: typeExecFailed, retval: -int64(unix.ENOENT), str: "./missing", base: dir},
+		{typ: event.TypeMount, str: "/", str2: "none", flags: unix.MS_REC | unix.MS_PRIVATE},
+		{typ: event.TypeMount, path: dir + "/m", str: dir + "/m", str2: "what", text: mountType(), flags: unix.MS_NOSUID},
+		{typ: event.TypeOpen, path: dir + "/m/enforce", flags: unix.O_WRONLY | unix.O_CLOEXEC, fileMode: unix.S_IFREG | 0o644},
+		{typ: event.TypeSELinux, path: dir + "/m/enforce", str: "0", fileMode: unix.S_IFREG, retval: 1},
+		{typ: event.TypeUmount, str: dir + "/m", flags: unix.MNT_DETACH},
+		{typ: event.TypeLoadModule, path: smokePath, text: "numdummies=1", str: smokeName},
+		{typ: event.TypeUnloadModule, text: "dummy"},
 		{typ: event.TypeBind, path: "/", addr: "127.0.0.1>0.0.0.0"},
 		{typ: event.TypeSignal, path: "/", flags: uint32(unix.SIGWINCH), target: pid},
 		{typ: event.TypeMMap, path: "/", flags: unix.PROT_READ | unix.PROT_WRITE | unix.PROT_EXEC},
@@ -361,11 +442,14 @@ func smoke(t *testing.T, object string) {
 		{typ: event.TypeOpen, str: dir + "/a2", retval: -int64(unix.EACCES), flags: unix.O_CREAT | unix.O_WRONLY, mode: 0o644},
 		{typ: event.TypeExit, path: "/"},
 	}
+	if !hasSELinux() {
+		want = slices.DeleteFunc(want, func(e seen) bool { return e.typ == event.TypeSELinux || strings.HasSuffix(e.path, "/enforce") })
+	}
 	for i := range want {
 		if want[i].path == "" {
 			want[i].path = "/"
 		}
-		if want[i].base == "" && (want[i].typ >= event.TypeOpen && want[i].typ <= event.TypeLink || want[i].typ >= event.TypeSymlink && want[i].typ <= event.TypeChroot) {
+		if want[i].base == "" && (want[i].typ >= event.TypeOpen && want[i].typ <= event.TypeLink || want[i].typ >= event.TypeSymlink && want[i].typ <= event.TypeChroot || want[i].typ == event.TypeUmount) {
 			want[i].base = "/"
 		}
 	}

@@ -47,6 +47,7 @@ type row struct {
 // syscalls is the table of the calls that make events, in families. A name that an architecture has not got makes none there.
 var syscalls = slices.Concat(
 	fileSyscalls, socketSyscalls, credSyscalls, targetSyscalls, memorySyscalls, spliceSyscalls,
+	mountSyscalls, kernelSyscalls,
 )
 
 var fileSyscalls = []row{
