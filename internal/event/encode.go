@@ -4,6 +4,7 @@
 package event
 
 import (
+	"bytes"
 	"maps"
 	"net/netip"
 	"slices"
@@ -129,7 +130,13 @@ var capNumbers = func() map[string]int {
 const knownCaps = CapSet(1)<<len(capNames) - 1
 
 func caps(dst []byte, name string, set CapSet) []byte {
-	dst = append(key(dst, name), '[')
+	dst = key(dst, name)
+	place := capsPlace(set)
+	if t := place.Load(); t != nil && t.set == set {
+		return append(dst, t.text...)
+	}
+	start := len(dst)
+	dst = append(dst, '[')
 	// Digits sort before letters: the bits that have no name come first, as one number.
 	if rest := set &^ knownCaps; rest != 0 {
 		dst = append(strconv.AppendUint(append(dst, '"'), uint64(rest), 10), '"', ',')
@@ -142,7 +149,9 @@ func caps(dst []byte, name string, set CapSet) []byte {
 	if dst[len(dst)-1] == ',' {
 		dst = dst[:len(dst)-1]
 	}
-	return append(dst, ']', ',')
+	dst = append(dst, ']', ',')
+	place.Store(&capsJSON{set, bytes.Clone(dst[start:])})
+	return dst
 }
 
 func ip(dst []byte, name string, a netip.Addr, zero string) []byte {
@@ -428,11 +437,7 @@ func appendProcessMembers(dst []byte, p *Process, args bool) []byte {
 func appendProcess(dst []byte, p, next *Process, tid uint32) []byte {
 	dst = append(dst, '{')
 	dst = optNum(dst, "tid", uint64(tid))
-	c := p.pieces()
-	if p.IsThread && next != nil && sharesArgs(p, next) {
-		return append(dst, c.bare...)
-	}
-	return append(dst, c.whole...)
+	return p.appendMembers(dst, p.IsThread && next != nil && sharesArgs(p, next))
 }
 
 // sharesArgs says whether two entries have the same arguments and environment, as a forked child and its parent do: then

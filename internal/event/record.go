@@ -103,7 +103,7 @@ func EncodeReport(lr plog.LogRecord, h *Host, eventName string, seq uint64, t Ti
 }
 
 // typicalAttributes is a bit more than what the events with the most attributes have.
-const typicalAttributes = 40
+const typicalAttributes = 32
 
 // EncodeRecord writes the event into an empty record of the host's Resource.
 func EncodeRecord(e *Event, h *Host, lr plog.LogRecord) {
@@ -141,7 +141,7 @@ func (a *attributes) process(e *Event) {
 	a.int(AttrProcessPID, int64(p.PID))
 	a.optInt(AttrProcessPPID, int64(p.PPID))
 	if p.ForkTime != 0 {
-		a.str(AttrProcessCreation, p.pieces().created)
+		a.str(AttrProcessCreation, p.creation())
 	}
 	if p.Executable != nil {
 		a.optStr(AttrProcessExePath, p.Executable.Path)
