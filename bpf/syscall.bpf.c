@@ -7,6 +7,7 @@
 
 #include "lib/lifecycle.h"
 #include "lib/dispatch.h"
+#include "lib/used.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -44,6 +45,26 @@ SEC("tp_btf/sys_enter")
 int picket_sys_enter_vma(__u64 *ctx)
 {
 	return on_sys_enter((void *)ctx[0], true);
+}
+
+/* First uses of syscalls, and the end of what has used them. */
+SEC("tp_btf/sys_enter")
+int picket_used(__u64 *ctx)
+{
+	return on_first_use((void *)ctx[0]);
+}
+
+SEC("tp_btf/sched_process_exec")
+int picket_used_exec(__u64 *ctx)
+{
+	return used_set_drop();
+}
+
+SEC("tp_btf/sched_process_exit")
+int picket_used_exit(__u64 *ctx)
+{
+	/* as in on_exit: only the last thread */
+	return BPF_CORE_READ((struct task_struct *)ctx[0], signal, live.counter) ? 0 : used_set_drop();
 }
 
 /* TP_PROTO(struct pt_regs *regs, long ret) */
@@ -101,6 +122,7 @@ const struct pk_mem *anchor_mem __attribute__((unused));
 const struct pk_bpf *anchor_bpf __attribute__((unused));
 const struct pk_splice *anchor_splice __attribute__((unused));
 const struct pk_mount *anchor_mount __attribute__((unused));
+const struct pk_used *anchor_used __attribute__((unused));
 const struct pk_dns *anchor_dns __attribute__((unused));
 const struct pk_seg *anchor_seg __attribute__((unused));
 const enum pk_header_flags *anchor_header_flags __attribute__((unused));

@@ -171,8 +171,9 @@ const (
 	SyscallPkLossPK_LOST_SCRATCH    SyscallPkLoss = 2
 	SyscallPkLossPK_LOST_SCOPE_FULL SyscallPkLoss = 3
 	SyscallPkLossPK_LOST_OWNER      SyscallPkLoss = 4
-	SyscallPkLossPK_NOTE_STATE_FULL SyscallPkLoss = 5
-	SyscallPkLossPK_NUM_LOSSES      SyscallPkLoss = 6
+	SyscallPkLossPK_LOST_SET_FULL   SyscallPkLoss = 5
+	SyscallPkLossPK_NOTE_STATE_FULL SyscallPkLoss = 6
+	SyscallPkLossPK_NUM_LOSSES      SyscallPkLoss = 7
 )
 
 type SyscallPkMem struct {
@@ -380,6 +381,12 @@ const (
 	SyscallPkTypePK_NUM_TYPES     SyscallPkType = 39
 )
 
+type SyscallPkUsed struct {
+	_        structs.HostLayout
+	Nr       int32
+	Reserved uint32
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -395,6 +402,7 @@ const (
 	SyscallMapScratch             = "scratch"
 	SyscallMapStatesLarge         = "states_large"
 	SyscallMapStatesSmall         = "states_small"
+	SyscallMapUsedSets            = "used_sets"
 	SyscallProgPicketExec         = "picket_exec"
 	SyscallProgPicketExit         = "picket_exit"
 	SyscallProgPicketFork         = "picket_fork"
@@ -406,6 +414,9 @@ const (
 	SyscallProgPicketSysEnterVma  = "picket_sys_enter_vma"
 	SyscallProgPicketSysExit      = "picket_sys_exit"
 	SyscallProgPicketTasks        = "picket_tasks"
+	SyscallProgPicketUsed         = "picket_used"
+	SyscallProgPicketUsedExec     = "picket_used_exec"
+	SyscallProgPicketUsedExit     = "picket_used_exit"
 	SyscallVarAnchorBpf           = "anchor_bpf"
 	SyscallVarAnchorCreds         = "anchor_creds"
 	SyscallVarAnchorDns           = "anchor_dns"
@@ -429,6 +440,7 @@ const (
 	SyscallVarAnchorSyscallKind   = "anchor_syscall_kind"
 	SyscallVarAnchorTarget        = "anchor_target"
 	SyscallVarAnchorType          = "anchor_type"
+	SyscallVarAnchorUsed          = "anchor_used"
 	SyscallVarConfig              = "config"
 	SyscallVarSyscalls            = "syscalls"
 )
@@ -486,6 +498,9 @@ type SyscallProgramSpecs struct {
 	PicketSysEnterVma  *ebpf.ProgramSpec `ebpf:"picket_sys_enter_vma"`
 	PicketSysExit      *ebpf.ProgramSpec `ebpf:"picket_sys_exit"`
 	PicketTasks        *ebpf.ProgramSpec `ebpf:"picket_tasks"`
+	PicketUsed         *ebpf.ProgramSpec `ebpf:"picket_used"`
+	PicketUsedExec     *ebpf.ProgramSpec `ebpf:"picket_used_exec"`
+	PicketUsedExit     *ebpf.ProgramSpec `ebpf:"picket_used_exit"`
 }
 
 // SyscallMapSpecs contains maps before they are loaded into the kernel.
@@ -503,6 +518,7 @@ type SyscallMapSpecs struct {
 	Scratch      *ebpf.MapSpec `ebpf:"scratch"`
 	StatesLarge  *ebpf.MapSpec `ebpf:"states_large"`
 	StatesSmall  *ebpf.MapSpec `ebpf:"states_small"`
+	UsedSets     *ebpf.MapSpec `ebpf:"used_sets"`
 }
 
 // SyscallVariableSpecs contains global variables before they are loaded into the kernel.
@@ -532,6 +548,7 @@ type SyscallVariableSpecs struct {
 	AnchorSyscallKind *ebpf.VariableSpec `ebpf:"anchor_syscall_kind"`
 	AnchorTarget      *ebpf.VariableSpec `ebpf:"anchor_target"`
 	AnchorType        *ebpf.VariableSpec `ebpf:"anchor_type"`
+	AnchorUsed        *ebpf.VariableSpec `ebpf:"anchor_used"`
 	Config            *ebpf.VariableSpec `ebpf:"config"`
 	Syscalls          *ebpf.VariableSpec `ebpf:"syscalls"`
 }
@@ -567,6 +584,7 @@ type SyscallMaps struct {
 	Scratch      *ebpf.Map `ebpf:"scratch"`
 	StatesLarge  *ebpf.Map `ebpf:"states_large"`
 	StatesSmall  *ebpf.Map `ebpf:"states_small"`
+	UsedSets     *ebpf.Map `ebpf:"used_sets"`
 }
 
 func (m *SyscallMaps) Close() error {
@@ -582,6 +600,7 @@ func (m *SyscallMaps) Close() error {
 		m.Scratch,
 		m.StatesLarge,
 		m.StatesSmall,
+		m.UsedSets,
 	)
 }
 
@@ -612,6 +631,7 @@ type SyscallVariables struct {
 	AnchorSyscallKind *ebpf.Variable `ebpf:"anchor_syscall_kind"`
 	AnchorTarget      *ebpf.Variable `ebpf:"anchor_target"`
 	AnchorType        *ebpf.Variable `ebpf:"anchor_type"`
+	AnchorUsed        *ebpf.Variable `ebpf:"anchor_used"`
 	Config            *ebpf.Variable `ebpf:"config"`
 	Syscalls          *ebpf.Variable `ebpf:"syscalls"`
 }
@@ -631,6 +651,9 @@ type SyscallPrograms struct {
 	PicketSysEnterVma  *ebpf.Program `ebpf:"picket_sys_enter_vma"`
 	PicketSysExit      *ebpf.Program `ebpf:"picket_sys_exit"`
 	PicketTasks        *ebpf.Program `ebpf:"picket_tasks"`
+	PicketUsed         *ebpf.Program `ebpf:"picket_used"`
+	PicketUsedExec     *ebpf.Program `ebpf:"picket_used_exec"`
+	PicketUsedExit     *ebpf.Program `ebpf:"picket_used_exit"`
 }
 
 func (p *SyscallPrograms) Close() error {
@@ -646,6 +669,9 @@ func (p *SyscallPrograms) Close() error {
 		p.PicketSysEnterVma,
 		p.PicketSysExit,
 		p.PicketTasks,
+		p.PicketUsed,
+		p.PicketUsedExec,
+		p.PicketUsedExit,
 	)
 }
 

@@ -27,6 +27,7 @@ const (
 	SyscallDirectMapScratch             = "scratch"
 	SyscallDirectMapStatesLarge         = "states_large"
 	SyscallDirectMapStatesSmall         = "states_small"
+	SyscallDirectMapUsedSets            = "used_sets"
 	SyscallDirectProgPicketExec         = "picket_exec"
 	SyscallDirectProgPicketExit         = "picket_exit"
 	SyscallDirectProgPicketFork         = "picket_fork"
@@ -38,6 +39,9 @@ const (
 	SyscallDirectProgPicketSysEnterVma  = "picket_sys_enter_vma"
 	SyscallDirectProgPicketSysExit      = "picket_sys_exit"
 	SyscallDirectProgPicketTasks        = "picket_tasks"
+	SyscallDirectProgPicketUsed         = "picket_used"
+	SyscallDirectProgPicketUsedExec     = "picket_used_exec"
+	SyscallDirectProgPicketUsedExit     = "picket_used_exit"
 	SyscallDirectVarAnchorBpf           = "anchor_bpf"
 	SyscallDirectVarAnchorCreds         = "anchor_creds"
 	SyscallDirectVarAnchorDns           = "anchor_dns"
@@ -61,6 +65,7 @@ const (
 	SyscallDirectVarAnchorSyscallKind   = "anchor_syscall_kind"
 	SyscallDirectVarAnchorTarget        = "anchor_target"
 	SyscallDirectVarAnchorType          = "anchor_type"
+	SyscallDirectVarAnchorUsed          = "anchor_used"
 	SyscallDirectVarConfig              = "config"
 	SyscallDirectVarSyscalls            = "syscalls"
 )
@@ -118,6 +123,9 @@ type SyscallDirectProgramSpecs struct {
 	PicketSysEnterVma  *ebpf.ProgramSpec `ebpf:"picket_sys_enter_vma"`
 	PicketSysExit      *ebpf.ProgramSpec `ebpf:"picket_sys_exit"`
 	PicketTasks        *ebpf.ProgramSpec `ebpf:"picket_tasks"`
+	PicketUsed         *ebpf.ProgramSpec `ebpf:"picket_used"`
+	PicketUsedExec     *ebpf.ProgramSpec `ebpf:"picket_used_exec"`
+	PicketUsedExit     *ebpf.ProgramSpec `ebpf:"picket_used_exit"`
 }
 
 // SyscallDirectMapSpecs contains maps before they are loaded into the kernel.
@@ -135,6 +143,7 @@ type SyscallDirectMapSpecs struct {
 	Scratch      *ebpf.MapSpec `ebpf:"scratch"`
 	StatesLarge  *ebpf.MapSpec `ebpf:"states_large"`
 	StatesSmall  *ebpf.MapSpec `ebpf:"states_small"`
+	UsedSets     *ebpf.MapSpec `ebpf:"used_sets"`
 }
 
 // SyscallDirectVariableSpecs contains global variables before they are loaded into the kernel.
@@ -164,6 +173,7 @@ type SyscallDirectVariableSpecs struct {
 	AnchorSyscallKind *ebpf.VariableSpec `ebpf:"anchor_syscall_kind"`
 	AnchorTarget      *ebpf.VariableSpec `ebpf:"anchor_target"`
 	AnchorType        *ebpf.VariableSpec `ebpf:"anchor_type"`
+	AnchorUsed        *ebpf.VariableSpec `ebpf:"anchor_used"`
 	Config            *ebpf.VariableSpec `ebpf:"config"`
 	Syscalls          *ebpf.VariableSpec `ebpf:"syscalls"`
 }
@@ -199,6 +209,7 @@ type SyscallDirectMaps struct {
 	Scratch      *ebpf.Map `ebpf:"scratch"`
 	StatesLarge  *ebpf.Map `ebpf:"states_large"`
 	StatesSmall  *ebpf.Map `ebpf:"states_small"`
+	UsedSets     *ebpf.Map `ebpf:"used_sets"`
 }
 
 func (m *SyscallDirectMaps) Close() error {
@@ -214,6 +225,7 @@ func (m *SyscallDirectMaps) Close() error {
 		m.Scratch,
 		m.StatesLarge,
 		m.StatesSmall,
+		m.UsedSets,
 	)
 }
 
@@ -244,6 +256,7 @@ type SyscallDirectVariables struct {
 	AnchorSyscallKind *ebpf.Variable `ebpf:"anchor_syscall_kind"`
 	AnchorTarget      *ebpf.Variable `ebpf:"anchor_target"`
 	AnchorType        *ebpf.Variable `ebpf:"anchor_type"`
+	AnchorUsed        *ebpf.Variable `ebpf:"anchor_used"`
 	Config            *ebpf.Variable `ebpf:"config"`
 	Syscalls          *ebpf.Variable `ebpf:"syscalls"`
 }
@@ -263,6 +276,9 @@ type SyscallDirectPrograms struct {
 	PicketSysEnterVma  *ebpf.Program `ebpf:"picket_sys_enter_vma"`
 	PicketSysExit      *ebpf.Program `ebpf:"picket_sys_exit"`
 	PicketTasks        *ebpf.Program `ebpf:"picket_tasks"`
+	PicketUsed         *ebpf.Program `ebpf:"picket_used"`
+	PicketUsedExec     *ebpf.Program `ebpf:"picket_used_exec"`
+	PicketUsedExit     *ebpf.Program `ebpf:"picket_used_exit"`
 }
 
 func (p *SyscallDirectPrograms) Close() error {
@@ -278,6 +294,9 @@ func (p *SyscallDirectPrograms) Close() error {
 		p.PicketSysEnterVma,
 		p.PicketSysExit,
 		p.PicketTasks,
+		p.PicketUsed,
+		p.PicketUsedExec,
+		p.PicketUsedExit,
 	)
 }
 

@@ -33,6 +33,8 @@ type (
 	Splice = SyscallPkSplice
 	// Mount is the fixed part of mount records.
 	Mount = SyscallPkMount
+	// Used is the fixed part of syscalls records.
+	Used = SyscallPkUsed
 	// DNS is the fixed part of dns records.
 	DNS = SyscallPkDns
 	// Seg is the head of a segment.
@@ -97,6 +99,7 @@ var Losses = [...]string{
 	SyscallPkLossPK_LOST_SCRATCH:    "scratch_busy",
 	SyscallPkLossPK_LOST_SCOPE_FULL: "scope_full",
 	SyscallPkLossPK_LOST_OWNER:      "owner_unknown",
+	SyscallPkLossPK_LOST_SET_FULL:   "set_full",
 	SyscallPkLossPK_NOTE_STATE_FULL: "entry_state_full",
 }
 

@@ -80,6 +80,8 @@ static __always_inline bool end_record(struct pk_scratch *s, __u32 kind)
 		return exit_module(s->key);
 	case PK_SYS_WRITE:
 		return exit_selinux(s->key);
+	case PK_SYS_IO_URING:
+		return s->ret >= 0;
 	}
 	return exit_fileop(s->key);
 }

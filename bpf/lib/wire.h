@@ -180,6 +180,12 @@ struct pk_mount {
 	__u32 reserved;
 };
 
+/* syscalls: a process image used a syscall for the first time. */
+struct pk_used {
+	__s32 nr; /* as the task gave it; the header's is for those that a table has */
+	__u32 reserved;
+};
+
 struct pk_dns {
 	__u8 saddr[16], daddr[16]; /* IPv4 in the first four bytes */
 	__be16 sport, dport;
@@ -239,8 +245,9 @@ enum pk_loss {
 	PK_LOST_SCRATCH = 2,   /* both scratch buffers of the CPU were in use */
 	PK_LOST_SCOPE_FULL = 3, /* no place for a child in the map of the process trees: its activity is not seen */
 	PK_LOST_OWNER = 4,     /* a packet of which it is not known which process sent it */
-	PK_NOTE_STATE_FULL = 5, /* nothing lost: user memory had to be read at exit, because no place was left at entry */
-	PK_NUM_LOSSES = 6,
+	PK_LOST_SET_FULL = 5,  /* no place for the set of syscalls that a process has used: calls, new ones or not, that were not looked at */
+	PK_NOTE_STATE_FULL = 6, /* nothing lost: user memory had to be read at exit, because no place was left at entry */
+	PK_NUM_LOSSES = 7,
 };
 
 /* One row of the syscall table: which event a syscall makes, and which argument is what; -1 is none. */

@@ -114,6 +114,7 @@ func situations() plog.Logs {
 	add(plog.SeverityNumberWarn, body("connect", "Success", "")).Attributes().PutStr(event.AttrSocketPath, "/run/docker.sock")
 	add(plog.SeverityNumberWarn, body("bind", "Success", `"bind":{"addr":{"family":"AF_INET","ip":"0.0.0.0","port":4444}},`))
 	add(plog.SeverityNumberWarn, body("exit", "Success", `"exit":{"cause":"SIGNALED","code":9},`))
+	add(plog.SeverityNumberWarn, body("syscalls", "", `"anomaly_detection_syscall":{"syscall":"ptrace"},`))
 	add(plog.SeverityNumberWarn, body("open", "Success", "")) // without its file
 	// Hostile text: cursor movement, a fake line, a bell, right-to-left override, C1 controls.
 	add(plog.SeverityNumberError, `{"title":"a\u001b]0;owned\u0007b","agent":{"rule_id":"r\u009b2J"},"evt":{"name":"exec\r"},`+
@@ -132,6 +133,9 @@ func situations() plog.Logs {
 	report = addRecord(records, event.KindReport, plog.SeverityNumberInfo,
 		`{"title":"Events were lost","agent":{"rule_id":"lost_events"},"duration_ns":7}`)
 	report.SetEventName("picket.events_lost")
+	report = addRecord(records, event.KindReport, plog.SeverityNumberInfo,
+		body("custom_event", "", `"container":{"id":"9f1c0d"},"usr":{"id":"root"},"date":"2024-05-02T09:31:44Z","service":"runtime-security-agent",`))
+	report.SetEventName("picket.io_uring_used")
 	plain := addRecord(records, event.KindEvent, plog.SeverityNumberInfo, body("mkdir", "Success", `"file":{"path":"/d"},`))
 	plain.SetEventName("file.mkdir")
 	foreign := records.AppendEmpty()

@@ -59,6 +59,9 @@ type shownLog struct {
 	Bind *struct {
 		Addr shownAddress `json:"addr"`
 	} `json:"bind"`
+	Anomaly struct {
+		Syscall string `json:"syscall"`
+	} `json:"anomaly_detection_syscall"`
 }
 
 type shownFile struct {
@@ -166,6 +169,8 @@ func (p *printer) block(res pcommon.Resource, lr plog.LogRecord) error {
 			p.field("rules", line)
 		}
 		if rules == nil {
+			p.field("who", l.who())
+			p.field("lineage", l.lineage())
 			p.field("report", reportText(body))
 		}
 	default:
@@ -298,6 +303,7 @@ var details = map[event.Type]func(l *shownLog, socketPath string) string{
 		}
 		return show(l.Bind.Addr.String())
 	},
+	event.TypeSyscalls: func(l *shownLog, _ string) string { return show(l.Anomaly.Syscall) },
 }
 
 func destinationPath(l *shownLog, _ string) string {
@@ -423,13 +429,13 @@ func rulesetText(body string) (lines []string) {
 	return lines
 }
 
-// reportText returns the members of a report that are its own, as compact JSON.
+// reportText returns the members of a report that are its own, as compact JSON. The process that it is about is shown apart.
 func reportText(body string) string {
 	var members map[string]json.RawMessage
 	if json.Unmarshal([]byte(body), &members) != nil {
 		return show(body)
 	}
-	for _, envelope := range []string{"title", "agent", "evt", "date", "service"} {
+	for _, envelope := range []string{"title", "agent", "evt", "date", "service", "process", "container", "usr"} {
 		delete(members, envelope)
 	}
 	if len(members) == 0 {

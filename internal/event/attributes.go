@@ -20,6 +20,13 @@ const (
 	RecordRulesetLoaded = "picket.ruleset_loaded"
 	RecordHeartbeat     = "picket.heartbeat"
 	RecordEventsLost    = "picket.events_lost"
+	RecordIOUringUsed   = "picket.io_uring_used"
+)
+
+// What every report's log says of itself, as those of Datadog's agent do: evt.name and service.
+const (
+	CustomEvent   = "custom_event"
+	ReportService = "runtime-security-agent"
 )
 
 // Picket's own attributes, where the semantic conventions have none. A fact whose value is zero is left out; only

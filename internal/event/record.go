@@ -102,6 +102,19 @@ func EncodeReport(lr plog.LogRecord, h *Host, eventName string, seq uint64, t Ti
 	lr.Body().SetStr(string(body))
 }
 
+// EncodeProcessReport writes a report about the process of e into an empty record. e is of no type: its name is
+// CustomEvent. The body has title and agent, then what e has; the attributes are those that an event of the process has.
+func EncodeProcessReport(lr plog.LogRecord, h *Host, eventName, title string, agent *Agent, e *Event) {
+	var a attributes
+	a.begin(lr, h, eventName, KindReport, e.Facts.Sequence, e.Date, e.Facts.Observed, eventName)
+	a.process(e)
+	a.facts(e)
+	a.UnsafeIntoMap(lr.Attributes())
+	body := str([]byte{'{'}, "service", ReportService)
+	body = append(body, e.AppendJSON(nil)[1:]...)
+	lr.Body().SetStr(string(AppendDetection(nil, body, title, agent)))
+}
+
 // typicalAttributes is a bit more than what the events with the most attributes have.
 const typicalAttributes = 32
 

@@ -4,11 +4,13 @@
 package event
 
 import (
+	"encoding/json"
 	"flag"
 	"net/netip"
 	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -352,6 +354,29 @@ func TestReport(t *testing.T) {
 		"picket.contract.version": int64(1), "picket.record.kind": "report", "picket.sequence": int64(9),
 		"log.record.uid": RecordUID(testHost.ID, testHost.BootID, 9, RecordEventsLost),
 	}, lr.Attributes().AsRaw())
+}
+
+func TestProcessReport(t *testing.T) {
+	e := testEvent(TypeOpen, 0)
+	e.Type, e.File, e.Evt = TypeAny, nil, EventContext{Name: CustomEvent}
+	lr := plog.NewLogRecord()
+	EncodeProcessReport(lr, &testHost, RecordIOUringUsed, "T", &Agent{RuleID: "r"}, e)
+	assert.Equal(t, "picket.io_uring_used", lr.EventName())
+	assert.Equal(t, pcommon.Timestamp(e.Date), lr.Timestamp())
+	assert.Equal(t, pcommon.Timestamp(e.Facts.Observed), lr.ObservedTimestamp())
+	attrs := lr.Attributes().AsRaw()
+	assert.Equal(t, "report", attrs[AttrRecordKind])
+	assert.Equal(t, int64(e.Facts.Sequence), attrs[AttrSequence])
+	assert.Equal(t, RecordUID(testHost.ID, testHost.BootID, e.Facts.Sequence, RecordIOUringUsed), attrs[AttrRecordUID])
+	assert.Equal(t, int64(e.Process.PID), attrs[AttrProcessPID])
+	assert.Equal(t, int64(e.Facts.ProcessID), attrs[AttrProcessID])
+	var body, process map[string]json.RawMessage
+	require.NoError(t, json.Unmarshal([]byte(lr.Body().Str()), &body))
+	assert.JSONEq(t, `{"name":"custom_event"}`, string(body["evt"]))
+	assert.JSONEq(t, `"runtime-security-agent"`, string(body["service"]))
+	assert.JSONEq(t, `"T"`, string(body["title"]))
+	require.NoError(t, json.Unmarshal(body["process"], &process))
+	assert.Equal(t, strconv.Itoa(int(e.Process.PID)), string(process["pid"]))
 }
 
 func TestTrace(t *testing.T) {

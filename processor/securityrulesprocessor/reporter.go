@@ -22,9 +22,8 @@ import (
 // Of the reports on loads: the record's EventName, the rule id and title under which Datadog's agent has them, and the
 // service that agent gives to events about itself.
 const (
-	reportRuleID  = "ruleset_loaded"
-	reportTitle   = "New ruleset loaded"
-	reportService = "runtime-security-agent"
+	reportRuleID = "ruleset_loaded"
+	reportTitle  = "New ruleset loaded"
 )
 
 // maxQueuedReports bounds the reports that wait for a slow consumer. The oldest is given up first.
@@ -157,7 +156,7 @@ func cut(s string) string {
 
 func (r *reporter) encode(set *policy.Set, report *policy.Report, now time.Time) (plog.Logs, error) {
 	body := rulesetLoaded{
-		Evt: customEvent{"custom_event"}, Date: now.UTC().Format(time.RFC3339Nano), Service: reportService,
+		Evt: customEvent{event.CustomEvent}, Date: now.UTC().Format(time.RFC3339Nano), Service: event.ReportService,
 		Policies: make([]loadedPolicy, 0, len(report.Policies)), KeptPrevious: report.Kept, Reason: report.Reason,
 	}
 	for i := range report.Policies {

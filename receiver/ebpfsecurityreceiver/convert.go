@@ -51,6 +51,8 @@ type converter struct {
 	networkScratch
 	mountScratch
 	kernelScratch
+	syscallScratch
+	rings rings
 
 	// malformed says of a record that convert made no event of that what a process or the network had a hand in could not be
 	// understood.
@@ -76,6 +78,7 @@ func (c *converter) convert(r *sensor.Record) *event.Event {
 	ev := &c.ev
 	switch event.Type(r.Type) { // a failed exec is of type exec, and makes no new image
 	case event.TypeExec:
+		delete(c.rings, r.Exec().PrevId)
 		ev.Process = c.exec(r, now)
 	case event.TypeFork:
 		f := r.Fork()
@@ -84,6 +87,7 @@ func (c *converter) convert(r *sensor.Record) *event.Event {
 			Time: c.wall(f.StartTime), InScope: r.Flags&bpf.InScope != 0, Kthread: f.ChildFlags&uint32(bpf.Kthread) != 0,
 		})
 	case event.TypeExit:
+		delete(c.rings, r.Id)
 		ev.Process = c.tree.Exit(&proctree.Exit{Actor: c.actor, Time: now, InScope: r.Flags&bpf.InScope != 0})
 	case event.TypeSetUID, event.TypeSetGID, event.TypeCapset:
 		if !c.credsOf(r) {
@@ -145,6 +149,7 @@ var fills = [bpf.NumTypes]func(*converter, *event.Event, *sensor.Record) bool{
 	event.TypeMProtect: (*converter).protected,
 	event.TypeSplice:   (*converter).spliced,
 	event.TypeBPF:      (*converter).bpfCall,
+	event.TypeSyscalls: (*converter).usedSyscall,
 
 	event.TypeSymlink:     (*converter).fileOp,
 	event.TypeUtimes:      (*converter).fileOp,
@@ -153,6 +158,7 @@ var fills = [bpf.NumTypes]func(*converter, *event.Event, *sensor.Record) bool{
 	event.TypeChdir:       (*converter).fileOp,
 	event.TypeChroot:      (*converter).fileOp,
 	bpf.TypeExecFailed:    (*converter).fileOp,
+	bpf.TypeIOUring:       (*converter).madeRing,
 
 	event.TypeMount:        (*converter).mounted,
 	event.TypeUmount:       (*converter).unmounted,

@@ -123,7 +123,7 @@ func (r *securityReceiver) appendReport(l lossReport, now event.Time) {
 		Lost     []lossRow `json:"lost_events,omitempty"`
 		Restart  *restart  `json:"restart,omitempty"`
 	}{
-		Evt: evt{"custom_event"}, Date: rfc3339(now), Service: "runtime-security-agent", From: rfc3339(l.since), To: rfc3339(now), Duration: int64(now - l.since), Lost: l.lost,
+		Evt: evt{event.CustomEvent}, Date: rfc3339(now), Service: event.ReportService, From: rfc3339(l.since), To: rfc3339(now), Duration: int64(now - l.since), Lost: l.lost,
 	}
 	if l.restart != nil {
 		body.Restart = &restart{l.restart.Sequence, l.restart.Clean}
@@ -200,6 +200,10 @@ func (r *securityReceiver) newTelemetry() (*metadata.TelemetryBuilder, error) {
 					}
 				}
 			}
+			return nil
+		}),
+		tb.RegisterReceiverEbpfSecurityIoUringProcessesCallback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(r.count.ioUring.Load())
 			return nil
 		}),
 		tb.RegisterReceiverEbpfSecurityRingSizeCallback(func(_ context.Context, o metric.Int64Observer) error {

@@ -70,6 +70,7 @@ type counters struct {
 	dropped       [event.NumTypes][numDrops]atomic.Int64
 	lost          [event.NumTypes][bpf.NumLosses]atomic.Int64
 	recursion     atomic.Int64
+	ioUring       atomic.Int64
 }
 
 // batch is what goes to the pipeline at once.
@@ -394,14 +395,21 @@ func (r *securityReceiver) handle(rec *sensor.Record, err error) {
 	if r.conv.malformed {
 		r.count.dropped[typ][dropMalformed].Add(1)
 	}
-	if ev == nil || !r.types.Has(typ) {
+	if ev == nil {
 		return
 	}
-	r.seq++
-	ev.Facts.Sequence = r.seq
 	ev.Facts.Observed = event.Time(time.Now().UnixNano())
-	event.EncodeRecord(ev, &r.host, r.batch.records.AppendEmpty())
-	r.batch.types[typ]++
+	switch {
+	case int(rec.Type) == bpf.TypeIOUring:
+		r.reportRing(ev)
+	case r.types.Has(typ):
+		r.seq++
+		ev.Facts.Sequence = r.seq
+		event.EncodeRecord(ev, &r.host, r.batch.records.AppendEmpty())
+		r.batch.types[typ]++
+	default:
+		return
+	}
 	if r.batch.records.Len() >= r.cfg.Batch.MaxRecords {
 		r.flush()
 	}

@@ -48,17 +48,19 @@ var (
 	none = members{}
 )
 
+func run32(string) error {
+	cmd := exec.Command(bits32())
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%w: %s", err, &out)
+	}
+	return nil
+}
+
 var cases32 = cases("bits32", []testcase{{
 	name: "file",
-	do: func(string) error {
-		cmd := exec.Command(bits32())
-		var out bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &out
-		if err := cmd.Run(); err != nil {
-			return fmt.Errorf("%w: %s", err, &out)
-		}
-		return nil
-	},
+	do:   run32,
 	want: append(only("amd64",
 		of32("open", opened, f32, flags("O_WRONLY")),
 		of32("open", opened, members{"file.path": "$DIR/c"}, newMode(0o600), flags("O_WRONLY O_CREAT O_TRUNC")),
@@ -105,8 +107,9 @@ var cases32 = cases("bits32", []testcase{{
 	),
 }})
 
-// A static 32-bit program has calls, numbers and structs of its own.
-func TestFile32Bit(t *testing.T) {
+// build32 makes the 32-bit program. The test is skipped if it cannot run here.
+func build32(t *testing.T) {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root to load BPF programs")
 	}
@@ -121,6 +124,11 @@ func TestFile32Bit(t *testing.T) {
 	if out, err := probe.CombinedOutput(); err != nil && !errors.As(err, &exit) {
 		t.Skipf("this machine runs no 32-bit programs: %v: %s", err, out)
 	}
+}
+
+// A static 32-bit program has calls, numbers and structs of its own.
+func TestFile32Bit(t *testing.T) {
+	build32(t)
 	run(t, cases32, func(cfg *ebpfsecurityreceiver.Config) {
 		cfg.Events = map[string]ebpfsecurityreceiver.EventConfig{"exec": {Errors: []string{"ENOENT"}}}
 	})

@@ -281,8 +281,8 @@ func start(t *testing.T, change func(*ebpfsecurityreceiver.Config)) *watch {
 	return w
 }
 
-// run runs the cases of a family.
-func run(t *testing.T, all []testcase, change func(*ebpfsecurityreceiver.Config)) {
+// run runs the cases of a family. What was seen is returned for what no case can say.
+func run(t *testing.T, all []testcase, change func(*ebpfsecurityreceiver.Config)) *watch {
 	t.Helper()
 	w := start(t, change)
 	for _, c := range all {
@@ -318,6 +318,7 @@ func run(t *testing.T, all []testcase, change func(*ebpfsecurityreceiver.Config)
 			w.expect(t, slices.Concat(c.want, c.after), c.not, dir, pid)
 		})
 	}
+	return w
 }
 
 // await waits until there is an event for each that is wanted; expect says what is missing.

@@ -68,9 +68,18 @@ Each event is one log record. Its name is in the record's EventName, its type is
 		if calls := sensor.SyscallNames(t.Type); len(calls) > 0 {
 			source = strings.Join(calls, ", ")
 		}
+		if t.Type == event.TypeSyscalls {
+			source = "any call, when a process image uses it for the first time"
+		}
 		outcomes := "Success, Refused"
-		if t.AlwaysSuccess {
+		switch {
+		case event.OutcomeOf(t.Type, 0) == event.OutcomeNone:
+			outcomes = "none"
+		case t.AlwaysSuccess:
 			outcomes = "Success"
+		}
+		if t.OptIn {
+			source += "; off unless `events: {" + t.Name + ": {enabled: true}}`"
 		}
 		rows = append(rows, []string{code(t.Name), code(t.Record), t.Category, source, outcomes})
 	}
@@ -101,6 +110,13 @@ A rule sees events with an error number that was added this way only if it reads
 
 An exec that fails makes an event of type ` + "`exec`" + ` only for the errors that are named for it, EACCES and EPERM among them. It is about the
 process that called, which stays what it was; its file is the one that was asked for. No rule sees it.
+
+## First uses of syscalls
+
+An event of type ` + "`syscalls`" + ` tells that a process image calls a syscall for the first time, whatever comes of it; the call is named in
+` + "`anomaly_detection_syscall.syscall`" + `. A process image begins at fork and at exec. Of a process that was there before Picket, the first use is the first
+that Picket saw. A number that has no name is written as the number; of all numbers from 512 on, only the first that an image uses is told.
+Two threads that use new calls in the same instant can both be told twice where the kernel is older than 6.2.
 
 ## Where the file of an event comes from
 
@@ -141,7 +157,10 @@ the facts that the JSON has no place for.
 Resource: ` + "`host.id`, `host.name`, `host.arch`, `os.type`, `os.name`, `os.version`, " + code(event.AttrHostIDSource) + ", " +
 		code(event.AttrKernelRelease) + ", " + code(event.AttrBootID) + `. Timestamp is when it happened, ObservedTimestamp when it was read.
 
-Reports (` + code(event.AttrRecordKind+" = "+event.KindReport) + `) are records about Picket itself: ` + code(event.RecordRulesetLoaded) + " and " + code(event.RecordEventsLost) + `.
+Reports (` + code(event.AttrRecordKind+" = "+event.KindReport) + `) are records about Picket itself: ` + code(event.RecordRulesetLoaded) + ", " +
+		code(event.RecordEventsLost) + " and " + code(event.RecordIOUringUsed) + `.
+The last one is about a process, and has the attributes of one: it made an io_uring, through which it can do what is not seen. It is written
+once for each process image.
 
 `)
 	var rows [][]string

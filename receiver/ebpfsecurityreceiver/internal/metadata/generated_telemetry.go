@@ -32,6 +32,7 @@ type TelemetryBuilder struct {
 	ReceiverEbpfSecurityEventsEmitted    metric.Int64ObservableCounter
 	ReceiverEbpfSecurityEventsLost       metric.Int64ObservableCounter
 	ReceiverEbpfSecurityEventsRead       metric.Int64ObservableCounter
+	ReceiverEbpfSecurityIoUringProcesses metric.Int64ObservableCounter
 	ReceiverEbpfSecurityProcesses        metric.Int64ObservableGauge
 	ReceiverEbpfSecurityProcessesEvicted metric.Int64ObservableCounter
 	ReceiverEbpfSecurityProcessesUnknown metric.Int64ObservableCounter
@@ -101,6 +102,21 @@ func (builder *TelemetryBuilder) RegisterReceiverEbpfSecurityEventsReadCallback(
 		cb(ctx, &observerInt64{inst: builder.ReceiverEbpfSecurityEventsRead, obs: o})
 		return nil
 	}, builder.ReceiverEbpfSecurityEventsRead)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverEbpfSecurityIoUringProcessesCallback sets callback for observable ReceiverEbpfSecurityIoUringProcesses metric.
+func (builder *TelemetryBuilder) RegisterReceiverEbpfSecurityIoUringProcessesCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverEbpfSecurityIoUringProcesses, obs: o})
+		return nil
+	}, builder.ReceiverEbpfSecurityIoUringProcesses)
 	if err != nil {
 		return err
 	}
@@ -227,7 +243,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ReceiverEbpfSecurityEventsLost, err = builder.meter.Int64ObservableCounter(
 		"otelcol_receiver_ebpf_security_events_lost",
-		metric.WithDescription("Events that the kernel side could not hand over (ring_full, ring_reserved, scratch_busy, scope_full, recursion). [Development]"),
+		metric.WithDescription("Events that the kernel side could not hand over (ring_full, ring_reserved, scratch_busy, scope_full, owner_unknown, set_full, recursion). [Development]"),
 		metric.WithUnit("{event}"),
 	)
 	errs = errors.Join(errs, err)
@@ -235,6 +251,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_receiver_ebpf_security_events_read",
 		metric.WithDescription("Events read from the kernel. [Development]"),
 		metric.WithUnit("{event}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverEbpfSecurityIoUringProcesses, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_ebpf_security_io_uring_processes",
+		metric.WithDescription("Process images that made an io_uring, through which they can do what is not seen. [Development]"),
+		metric.WithUnit("{process}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ReceiverEbpfSecurityProcesses, err = builder.meter.Int64ObservableGauge(

@@ -56,7 +56,7 @@ func AssertEqualReceiverEbpfSecurityEventsEmitted(t *testing.T, tt *componenttes
 func AssertEqualReceiverEbpfSecurityEventsLost(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_receiver_ebpf_security_events_lost",
-		Description: "Events that the kernel side could not hand over (ring_full, ring_reserved, scratch_busy, scope_full, recursion). [Development]",
+		Description: "Events that the kernel side could not hand over (ring_full, ring_reserved, scratch_busy, scope_full, owner_unknown, set_full, recursion). [Development]",
 		Unit:        "{event}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -81,6 +81,22 @@ func AssertEqualReceiverEbpfSecurityEventsRead(t *testing.T, tt *componenttest.T
 		},
 	}
 	got, err := tt.GetMetric("otelcol_receiver_ebpf_security_events_read")
+	require.NoError(t, err)
+	metricdatatest.AssertEqual(t, want, got, opts...)
+}
+
+func AssertEqualReceiverEbpfSecurityIoUringProcesses(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
+	want := metricdata.Metrics{
+		Name:        "otelcol_receiver_ebpf_security_io_uring_processes",
+		Description: "Process images that made an io_uring, through which they can do what is not seen. [Development]",
+		Unit:        "{process}",
+		Data: metricdata.Sum[int64]{
+			Temporality: metricdata.CumulativeTemporality,
+			IsMonotonic: true,
+			DataPoints:  dps,
+		},
+	}
+	got, err := tt.GetMetric("otelcol_receiver_ebpf_security_io_uring_processes")
 	require.NoError(t, err)
 	metricdatatest.AssertEqual(t, want, got, opts...)
 }

@@ -65,7 +65,7 @@ var fixedSizes = [bpf.NumTypes]int{
 	bpf.SyscallPkTypePK_PTRACE:        int(unsafe.Sizeof(bpf.Target{})),
 	bpf.SyscallPkTypePK_MMAP:          int(unsafe.Sizeof(bpf.Mem{})),
 	bpf.SyscallPkTypePK_MPROTECT:      int(unsafe.Sizeof(bpf.Mem{})),
-	bpf.SyscallPkTypePK_SYSCALLS:      0,
+	bpf.SyscallPkTypePK_SYSCALLS:      int(unsafe.Sizeof(bpf.Used{})),
 	bpf.SyscallPkTypePK_BPF:           int(unsafe.Sizeof(bpf.BPF{})),
 	bpf.SyscallPkTypePK_LOAD_MODULE:   int(unsafe.Sizeof(bpf.FileOp{})),
 	bpf.SyscallPkTypePK_UNLOAD_MODULE: int(unsafe.Sizeof(bpf.FileOp{})),
@@ -144,6 +144,9 @@ func (r *Record) Splice() *bpf.Splice { return fixed[bpf.Splice](r.Fixed) }
 
 // Mount returns the fixed part of a mount record; of no other type may it be asked.
 func (r *Record) Mount() *bpf.Mount { return fixed[bpf.Mount](r.Fixed) }
+
+// Used returns the fixed part of a syscalls record; of no other type may it be asked.
+func (r *Record) Used() *bpf.Used { return fixed[bpf.Used](r.Fixed) }
 
 // DNS returns the fixed part of a dns record; of no other type may it be asked.
 func (r *Record) DNS() *bpf.DNS { return fixed[bpf.DNS](r.Fixed) }

@@ -202,6 +202,7 @@ type hook struct {
 	program    string
 	tracepoint string        // that the kernel may not have; the program is left out then
 	types      event.TypeSet // it is for one of these; 0: always
+	state      string        // map that is left out together with it
 	needed     func(event.TypeSet) bool
 	helper     string // that the kernel may not have: only with it
 	without    string // only without this helper
@@ -236,6 +237,9 @@ var hooks = []hook{
 	{program: "picket_packet", types: event.Set(event.TypeDNS), before: version{6, 12}},
 	{program: "picket_packet_dynptr", types: event.Set(event.TypeDNS), since: version{6, 12}}, // bpf_dynptr_from_skb in tracepoints
 	{program: "picket_module", tracepoint: "module_load", types: event.Set(event.TypeLoadModule)},
+	{program: "picket_used_exec", types: event.Set(event.TypeSyscalls)},
+	{program: "picket_used_exit", types: event.Set(event.TypeSyscalls)},
+	{program: "picket_used", types: event.Set(event.TypeSyscalls), state: "used_sets"},
 	{program: "picket_sys_enter", needed: needsEntry, without: "BPF_FUNC_find_vma"},
 	{program: "picket_sys_enter_vma", needed: needsEntry, helper: "BPF_FUNC_find_vma"}, // 5.17
 	{program: "picket_sys_exit", needed: needsExit},
@@ -274,6 +278,7 @@ func leaveOut(spec *ebpf.CollectionSpec, types event.TypeSet) error {
 			!running.less(h.since) && (h.before == version{} || running.less(h.before))
 		if !keep {
 			delete(spec.Programs, h.program)
+			delete(spec.Maps, h.state)
 		}
 	}
 	return nil
@@ -414,12 +419,15 @@ func TypeOf(record uint8) event.Type {
 	return event.TypeAny
 }
 
-// recordTypes adds to the event types the records that are none: failed execs where an error of exec was asked for. Where
-// there is no SELinux, no write has to be looked at.
+// recordTypes adds to the event types the records that are none: failed execs where an error of exec was asked for, and
+// io_uring where there is something that it hides. Where there is no SELinux, no write has to be looked at.
 func (o *Options) recordTypes() event.TypeSet {
-	types := o.Types | 1<<typeIOUring
+	types := o.Types
 	if !hasSELinux() {
 		types &^= event.Set(event.TypeSELinux)
+	}
+	if needsExit(types) {
+		types |= 1 << typeIOUring
 	}
 	if len(o.Errors[event.TypeExec]) > 0 {
 		types |= 1 << typeExecFailed

@@ -14,7 +14,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unsafe"
@@ -117,6 +119,13 @@ func act(dir string) error {
 	check("bpf", err)
 	check("close", m.Close())
 	check("connect", unix.Connect(s, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: 9}))
+	for range 2 {
+		if err := noSyscall(); !errors.Is(err, unix.ENOSYS) {
+			check("a number that is no syscall", fmt.Errorf("want ENOSYS, got %w", err))
+		}
+	}
+	_ = ioUring()
+	check("sysinfo", together(8, func() error { return unix.Sysinfo(&unix.Sysinfo_t{}) }))
 	if os.Getuid() == 0 {
 		const nobody = 65534
 		if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody); e != 0 { // of this thread only
@@ -166,6 +175,44 @@ func loads(err error) error {
 		return nil
 	}
 	return err
+}
+
+// Numbers that are the same on all architectures, and one that is none's.
+const (
+	ioUringSetup = 425
+	noSyscallNr  = 4000
+)
+
+// ioUring makes a ring and closes it; kernels can be without, and refuse it.
+func ioUring() error {
+	var params [120]byte // struct io_uring_params
+	fd, _, e := unix.RawSyscall(ioUringSetup, 1, uintptr(unsafe.Pointer(&params)), 0)
+	if e != 0 {
+		return e
+	}
+	return unix.Close(int(fd))
+}
+
+// together does something in n threads in the same instant.
+func together(n int, do func() error) error {
+	var ready, done sync.WaitGroup
+	errs := make([]error, n)
+	ready.Add(n)
+	for i := range n {
+		done.Go(func() {
+			runtime.LockOSThread() // which ends with this function
+			ready.Done()
+			ready.Wait()
+			errs[i] = do()
+		})
+	}
+	done.Wait()
+	return errors.Join(errs...)
+}
+
+func noSyscall() error {
+	_, _, e := unix.RawSyscall(noSyscallNr, 0, 0, 0)
+	return e
 }
 
 // splice moves a byte from a file to a pipe.
@@ -285,8 +332,12 @@ func smoke(t *testing.T, object string) {
 	require.ErrorAs(t, err, &exit)
 	require.Equal(t, 7, exit.ExitCode(), "the actor failed")
 
-	var got []seen
-	done := false
+	var (
+		got   []seen
+		done  bool
+		image uint64
+	)
+	used := map[string]int{} // how often each syscall was used for the first time, by name or number
 	for deadline := time.Now().Add(60 * time.Second); !done && time.Now().Before(deadline); {
 		_, err := s.Drain(5*time.Millisecond, func(r *Record, err error) {
 			require.NoError(t, err)
@@ -299,6 +350,7 @@ func smoke(t *testing.T, object string) {
 				require.Equal(t, strings.Join(append([]string{exe}, cmd.Args[1:]...), "\x00")+"\x00", string(r.Segments[bpf.SegArgs].Data))
 				require.Equal(t, strings.Join(cmd.Env, "\x00")+"\x00", string(r.Segments[bpf.SegEnvs].Data))
 				require.NotEqual(t, r.Id, r.Exec().PrevId)
+				image = r.Id
 				require.Equal(t, uint32(os.Getpid()), r.Exec().Ppid)
 				require.Equal(t, uint32(unix.S_IFREG), r.Exec().Exe.Mode&unix.S_IFMT)
 			case event.TypeFork:
@@ -363,6 +415,14 @@ func smoke(t *testing.T, object string) {
 			case event.TypeSELinux:
 				e.str = string(r.Segments[bpf.SegData].Data)
 				e.fileMode = r.FileOp().File.Mode & unix.S_IFMT
+			case event.TypeSyscalls:
+				if r.Id != image { // the child that is to execute it
+					return
+				}
+				used[r.UsedName()]++
+				return
+			case typeIOUring:
+				e.retval = 0 // the descriptor
 			default:
 				op := r.FileOp()
 				e.str, e.str2, e.base = string(r.Segments[bpf.SegString].Data), string(r.Segments[bpf.SegString2].Data), names(r.Segments[bpf.SegBase])
@@ -436,6 +496,7 @@ func smoke(t *testing.T, object string) {
 		{typ: event.TypeSplice, path: dir + "/spliced", retval: 1},
 		{typ: event.TypeBPF, path: "/", mode: unix.BPF_MAP_TYPE_ARRAY},
 		{typ: event.TypeConnect, path: "/", addr: "127.0.0.1>127.0.0.1"},
+		{typ: typeIOUring, path: "/"},
 		{typ: event.TypeSetUID, path: "/", uid: 65534},
 		{typ: event.TypePTrace, path: "/", retval: -int64(unix.EPERM), flags: unix.PTRACE_ATTACH, target: uint32(os.Getpid())},
 		{typ: event.TypeSignal, path: "/", retval: -int64(unix.EPERM), flags: uint32(unix.SIGURG), target: uint32(os.Getpid())},
@@ -444,6 +505,10 @@ func smoke(t *testing.T, object string) {
 	}
 	if !hasSELinux() {
 		want = slices.DeleteFunc(want, func(e seen) bool { return e.typ == event.TypeSELinux || strings.HasSuffix(e.path, "/enforce") })
+	}
+	if err := ioUring(); err != nil {
+		t.Log("no record of io_uring was looked for:", err)
+		want = slices.DeleteFunc(want, func(e seen) bool { return e.typ == typeIOUring })
 	}
 	for i := range want {
 		if want[i].path == "" {
@@ -454,6 +519,13 @@ func smoke(t *testing.T, object string) {
 		}
 	}
 	require.Equal(t, want, got)
+	for _, name := range []string{"chdir", "openat", "setresuid", "sysinfo", "io_uring_setup", "kill", "exit_group", strconv.Itoa(noSyscallNr)} {
+		require.Positive(t, used[name], name)
+	}
+	for name, n := range used {
+		// Without atomic operations, threads can be told twice of what they do in the same instant.
+		require.True(t, n == 1 || object == "portable" && n <= 8, "%s: first used %d times", name, n)
+	}
 
 	losses, err := s.Losses()
 	require.NoError(t, err)

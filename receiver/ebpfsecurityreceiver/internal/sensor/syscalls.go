@@ -6,6 +6,7 @@ package sensor
 import (
 	"runtime"
 	"slices"
+	"strconv"
 
 	"github.com/elastic/go-seccomp-bpf/arch"
 	"golang.org/x/sys/unix"
@@ -47,7 +48,7 @@ type row struct {
 // syscalls is the table of the calls that make events, in families. A name that an architecture has not got makes none there.
 var syscalls = slices.Concat(
 	fileSyscalls, socketSyscalls, credSyscalls, targetSyscalls, memorySyscalls, spliceSyscalls,
-	mountSyscalls, kernelSyscalls,
+	mountSyscalls, kernelSyscalls, ioUringSyscalls,
 )
 
 var fileSyscalls = []row{
@@ -117,6 +118,11 @@ var socketSyscalls = []row{
 	{name: "socketcall", typ: event.TypeConnect, kind: bpf.SysSocketcall},
 }
 
+// ioUringSyscalls make what can do without syscalls.
+var ioUringSyscalls = []row{
+	{name: "io_uring_setup", typ: typeIOUring, kind: bpf.SysIOUring},
+}
+
 // numbers returns the syscall numbers of an architecture (a GOARCH): those of its own tasks, and those of 32-bit ones.
 func numbers(goarch string) (native, compat *arch.Info) {
 	if goarch == "arm64" {
@@ -126,12 +132,23 @@ func numbers(goarch string) (native, compat *arch.Info) {
 }
 
 // SyscallName names a syscall by its number, which is one of a 32-bit task or of the kernel's own. It is empty if there is none.
-func SyscallName(nr uint16, compat bool) string {
+func SyscallName(nr uint16, compat bool) string { return syscallName(int(nr), compat) }
+
+func syscallName(nr int, compat bool) string {
 	native, info := numbers(runtime.GOARCH)
 	if !compat {
 		info = native
 	}
-	return info.SyscallNumbers[int(nr)]
+	return info.SyscallNumbers[nr]
+}
+
+// UsedName names the syscall that a syscalls record is about; one without a name is its number.
+func (r *Record) UsedName() string {
+	nr := int(r.Used().Nr)
+	if name := syscallName(nr, r.Flags&bpf.Compat != 0); name != "" {
+		return name
+	}
+	return strconv.Itoa(nr)
 }
 
 // table returns the table of the kernel side for an architecture: the numbers of its own tasks, then those of 32-bit ones.

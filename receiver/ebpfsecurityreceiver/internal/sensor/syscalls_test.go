@@ -6,6 +6,7 @@
 package sensor
 
 import (
+	"fmt"
 	"runtime"
 	"testing"
 
@@ -112,6 +113,7 @@ func TestNeedsEntry(t *testing.T) {
 	} {
 		assert.Equal(t, want, needsEntry(1<<typ), typ.String())
 		assert.Equal(t, !typ.Info().Lifecycle, needsExit(1<<typ), typ.String())
+		assert.Equal(t, !typ.Info().Lifecycle, (&Options{Types: 1 << typ}).recordTypes().Has(typeIOUring), typ.String())
 	}
 }
 
@@ -119,6 +121,29 @@ func TestNeedsEntry(t *testing.T) {
 func TestConfigureRefusesRingSize(t *testing.T) {
 	for _, size := range []uint32{0, 3, 64, 5000, 12288} {
 		require.ErrorContains(t, configure(nil, &Options{RingSize: size}), "must be a power of two and at least a page")
+	}
+}
+
+// A type that is off costs nothing: its programs and their map are not loaded, and nothing is attached.
+func TestLeaveOut(t *testing.T) {
+	programs := map[string]bool{"picket_used": false, "picket_used_exec": false, "picket_used_exit": false, "picket_signal": false, "picket_exec": true}
+	for _, obj := range objects {
+		for _, on := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/%v", obj.name, on), func(t *testing.T) {
+				spec, err := obj.load()
+				require.NoError(t, err)
+				types := event.Set(event.TypeExec, event.TypeOpen)
+				if on {
+					types |= event.Set(event.TypeSyscalls, event.TypeSignal)
+				}
+				require.NoError(t, leaveOut(spec, types))
+				for name, always := range programs {
+					assert.Equal(t, on || always, spec.Programs[name] != nil, name)
+				}
+				assert.Equal(t, on, spec.Maps["used_sets"] != nil)
+				assert.NotNil(t, spec.Maps["events"])
+			})
+		}
 	}
 }
 
