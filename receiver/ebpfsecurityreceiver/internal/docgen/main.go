@@ -64,9 +64,12 @@ Each event is one log record. Its name is in the record's EventName, its type is
 `)
 	var rows [][]string
 	for _, t := range event.Types[1:] {
-		source := "kernel: process " + t.Name
-		if calls := sensor.SyscallNames(t.Type); len(calls) > 0 {
-			source = strings.Join(calls, ", ")
+		source := strings.Join(sensor.SyscallNames(t.Type), ", ")
+		if tracepoints, err := sensor.Tracepoints(t.Type); err == nil && len(tracepoints) > 0 {
+			source = strings.TrimPrefix(source+"; tracepoint "+strings.Join(tracepoints, ", "), "; ")
+		}
+		if t.Type == event.TypeSELinux {
+			source += " to a file of selinuxfs"
 		}
 		if t.Type == event.TypeSyscalls {
 			source = "any call, when a process image uses it for the first time"
@@ -143,7 +146,69 @@ unless it failed and changed nothing.
 The file of chdir and chroot is the directory that the process has then, without symbolic links; that of chroot is given from the root of the
 mount namespace. The file of symlink is the link; what it points to is in ` + "`picket.syscall.destination.path`" + `.
 `)
+	members(&b)
 	return b.String()
+}
+
+// members writes what is in the body of each type of event, and where it is from.
+func members(b *strings.Builder) {
+	b.WriteString(`
+## Members of the body
+
+The body of a record is the CSM Threats JSON of the event. These tables say what each type has, and where the syscall backend has it from; that
+is the one backend that there is. A member that is not known is absent, unless a note says otherwise.
+
+| Source | Meaning |
+|---|---|
+`)
+	for _, s := range []struct {
+		source event.MemberSource
+		text   string
+	}{
+		{event.FromKernel, "The kernel's own objects, read while the event happens: exact"},
+		{event.FromCall, "What the process passed to the call"},
+		{event.FromLookup, "Looked up after the call: it is what is there then"},
+		{event.FromEither, "From the kernel where the call is about a descriptor or opened the file, else looked up after the call; `picket.file.source` tells which"},
+		{event.FromTree, "The process tree, which is made of the kernel's fork, exec and exit, and of a snapshot at the start"},
+		{event.FromDatabase, "`/etc/passwd` and `/etc/group` as the process sees them"},
+		{event.FromTable, "Follows from the type of the event and the return value"},
+		{event.FromNowhere, "The schema has it, Picket does not fill it"},
+	} {
+		fmt.Fprintf(b, "| %s | %s |\n", s.source, s.text)
+	}
+	for _, t := range []struct {
+		title   string
+		members []event.Member
+		types   bool
+	}{
+		{"All types", event.CommonMembers, false},
+		{"By type", event.EventMembers, true},
+		{"Members of a file", event.FileMembers, false},
+		{"Members of a process", event.ProcessMembers, false},
+	} {
+		fmt.Fprintf(b, "\n### %s\n\n", t.title)
+		var rows [][]string
+		if !t.types {
+			for _, m := range t.members {
+				rows = append(rows, []string{code(m.Path), string(m.Source), m.Note})
+			}
+			table(b, []string{"Member", "Source (syscall backend)", "Note"}, rows)
+			continue
+		}
+		for _, typ := range event.Types[1:] {
+			name := code(typ.Name)
+			for _, m := range t.members {
+				if m.Types.Has(typ.Type) {
+					rows = append(rows, []string{name, code(m.Path), string(m.Source), m.Note})
+					name = ""
+				}
+			}
+			if name != "" {
+				rows = append(rows, []string{name, "none", "", ""})
+			}
+		}
+		table(b, []string{"Type", "Member", "Source (syscall backend)", "Note"}, rows)
+	}
 }
 
 func records() string {

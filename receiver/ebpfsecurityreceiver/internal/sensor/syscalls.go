@@ -4,6 +4,7 @@
 package sensor
 
 import (
+	"fmt"
 	"runtime"
 	"slices"
 	"strconv"
@@ -215,4 +216,19 @@ func SyscallNames(t event.Type) (names []string) {
 		names = append(names, "unlinkat with AT_REMOVEDIR")
 	}
 	return names
+}
+
+// Tracepoints returns the kernel's tracepoints, other than those of syscalls, that make events of a type.
+func Tracepoints(t event.Type) (names []string, err error) {
+	spec, err := bpf.LoadSyscall()
+	if err != nil {
+		return nil, fmt.Errorf("read the embedded object: %w", err)
+	}
+	for i := range hooks {
+		at := spec.Programs[hooks[i].program].AttachTo
+		if (hooks[i].types == event.Set(t) || at == "sched_process_"+t.String()) && !slices.Contains(names, at) {
+			names = append(names, at)
+		}
+	}
+	return names, nil
 }
