@@ -102,6 +102,19 @@ int picket_module(__u64 *ctx)
 	return on_module_load((void *)ctx[0]);
 }
 
+/* Run by user space, not attached: the flags of a file that one of its own descriptors names. */
+SEC("raw_tp")
+int picket_layer(__u64 *ctx)
+{
+	struct file *f = file_of(bpf_get_current_task(), ctx[0]);
+	struct inode *inode;
+
+	if (!f)
+		return 0;
+	inode = TYPED((__u64)BPF_CORE_READ(f, f_inode), struct inode);
+	return layer((__u64)inode, READ(inode, i_sb));
+}
+
 /* The processes that were there before Picket, as records of type exec. */
 SEC("iter/task")
 int picket_tasks(struct bpf_iter__task *ctx)

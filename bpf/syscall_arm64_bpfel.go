@@ -106,6 +106,8 @@ type SyscallPkFileFlags uint32
 const (
 	SyscallPkFileFlagsPK_FILE_VALID   SyscallPkFileFlags = 1
 	SyscallPkFileFlagsPK_FILE_DELETED SyscallPkFileFlags = 2
+	SyscallPkFileFlagsPK_FILE_OVERLAY SyscallPkFileFlags = 4
+	SyscallPkFileFlagsPK_FILE_UPPER   SyscallPkFileFlags = 8
 )
 
 type SyscallPkFileop struct {
@@ -406,6 +408,7 @@ const (
 	SyscallProgPicketExec         = "picket_exec"
 	SyscallProgPicketExit         = "picket_exit"
 	SyscallProgPicketFork         = "picket_fork"
+	SyscallProgPicketLayer        = "picket_layer"
 	SyscallProgPicketModule       = "picket_module"
 	SyscallProgPicketPacket       = "picket_packet"
 	SyscallProgPicketPacketDynptr = "picket_packet_dynptr"
@@ -490,6 +493,7 @@ type SyscallProgramSpecs struct {
 	PicketExec         *ebpf.ProgramSpec `ebpf:"picket_exec"`
 	PicketExit         *ebpf.ProgramSpec `ebpf:"picket_exit"`
 	PicketFork         *ebpf.ProgramSpec `ebpf:"picket_fork"`
+	PicketLayer        *ebpf.ProgramSpec `ebpf:"picket_layer"`
 	PicketModule       *ebpf.ProgramSpec `ebpf:"picket_module"`
 	PicketPacket       *ebpf.ProgramSpec `ebpf:"picket_packet"`
 	PicketPacketDynptr *ebpf.ProgramSpec `ebpf:"picket_packet_dynptr"`
@@ -643,6 +647,7 @@ type SyscallPrograms struct {
 	PicketExec         *ebpf.Program `ebpf:"picket_exec"`
 	PicketExit         *ebpf.Program `ebpf:"picket_exit"`
 	PicketFork         *ebpf.Program `ebpf:"picket_fork"`
+	PicketLayer        *ebpf.Program `ebpf:"picket_layer"`
 	PicketModule       *ebpf.Program `ebpf:"picket_module"`
 	PicketPacket       *ebpf.Program `ebpf:"picket_packet"`
 	PicketPacketDynptr *ebpf.Program `ebpf:"picket_packet_dynptr"`
@@ -661,6 +666,7 @@ func (p *SyscallPrograms) Close() error {
 		p.PicketExec,
 		p.PicketExit,
 		p.PicketFork,
+		p.PicketLayer,
 		p.PicketModule,
 		p.PicketPacket,
 		p.PicketPacketDynptr,

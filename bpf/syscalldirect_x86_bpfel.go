@@ -31,6 +31,7 @@ const (
 	SyscallDirectProgPicketExec         = "picket_exec"
 	SyscallDirectProgPicketExit         = "picket_exit"
 	SyscallDirectProgPicketFork         = "picket_fork"
+	SyscallDirectProgPicketLayer        = "picket_layer"
 	SyscallDirectProgPicketModule       = "picket_module"
 	SyscallDirectProgPicketPacket       = "picket_packet"
 	SyscallDirectProgPicketPacketDynptr = "picket_packet_dynptr"
@@ -115,6 +116,7 @@ type SyscallDirectProgramSpecs struct {
 	PicketExec         *ebpf.ProgramSpec `ebpf:"picket_exec"`
 	PicketExit         *ebpf.ProgramSpec `ebpf:"picket_exit"`
 	PicketFork         *ebpf.ProgramSpec `ebpf:"picket_fork"`
+	PicketLayer        *ebpf.ProgramSpec `ebpf:"picket_layer"`
 	PicketModule       *ebpf.ProgramSpec `ebpf:"picket_module"`
 	PicketPacket       *ebpf.ProgramSpec `ebpf:"picket_packet"`
 	PicketPacketDynptr *ebpf.ProgramSpec `ebpf:"picket_packet_dynptr"`
@@ -268,6 +270,7 @@ type SyscallDirectPrograms struct {
 	PicketExec         *ebpf.Program `ebpf:"picket_exec"`
 	PicketExit         *ebpf.Program `ebpf:"picket_exit"`
 	PicketFork         *ebpf.Program `ebpf:"picket_fork"`
+	PicketLayer        *ebpf.Program `ebpf:"picket_layer"`
 	PicketModule       *ebpf.Program `ebpf:"picket_module"`
 	PicketPacket       *ebpf.Program `ebpf:"picket_packet"`
 	PicketPacketDynptr *ebpf.Program `ebpf:"picket_packet_dynptr"`
@@ -286,6 +289,7 @@ func (p *SyscallDirectPrograms) Close() error {
 		p.PicketExec,
 		p.PicketExit,
 		p.PicketFork,
+		p.PicketLayer,
 		p.PicketModule,
 		p.PicketPacket,
 		p.PicketPacketDynptr,

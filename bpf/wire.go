@@ -57,6 +57,8 @@ const (
 const (
 	FileValid   = uint32(SyscallPkFileFlagsPK_FILE_VALID)
 	FileDeleted = uint32(SyscallPkFileFlagsPK_FILE_DELETED)
+	FileOverlay = uint32(SyscallPkFileFlagsPK_FILE_OVERLAY)
+	FileUpper   = uint32(SyscallPkFileFlagsPK_FILE_UPPER)
 )
 
 // Kinds of segments.

@@ -190,12 +190,30 @@ static __always_inline void inode_times(struct pk_file *out, struct inode *inode
 #undef NS_TS
 }
 
+#define OVERLAYFS_MAGIC 0x794c7630 /* include/uapi/linux/magic.h */
+
+/*
+ * layer tells of a file on overlayfs whether it is in the upper layer: then its inode has an upper dentry. That pointer is
+ * behind the inode in struct ovl_inode (fs/overlayfs/ovl_entry.h), in all kernels that there are of since 4.13; the struct is the
+ * module's, and so its type need not be there.
+ */
+static __always_inline __u32 layer(__u64 inode, struct super_block *sb)
+{
+	__u64 upper = 0;
+
+	if (READ(sb, s_magic) != OVERLAYFS_MAGIC)
+		return 0;
+	if (bpf_probe_read_kernel(&upper, sizeof(upper), (void *)(inode + bpf_core_type_size(struct inode))))
+		return 0;
+	return upper ? PK_FILE_OVERLAY | PK_FILE_UPPER : PK_FILE_OVERLAY;
+}
+
 /* place_facts fills what an inode and the place that it was found at tell. The mount is a number, because it is calculated with. */
 static __always_inline void place_facts(struct pk_file *out, __u64 mnt, struct dentry *d, struct inode *inode)
 {
 	struct super_block *sb = READ(inode, i_sb);
 
-	out->flags = PK_FILE_VALID;
+	out->flags = PK_FILE_VALID | layer((__u64)inode, sb);
 	out->inode = READ(inode, i_ino);
 	out->mode = READ(inode, i_mode);
 	out->uid = READ(inode, i_uid.val);

@@ -84,7 +84,10 @@ static __always_inline struct kernfs_node *kernfs_parent(struct kernfs_node *kn)
 
 static __always_inline bool in_scope_cgroups(struct task_struct *task)
 {
-	struct kernfs_node *kn = BPF_CORE_READ(task_cgroup(task, config.scope & PK_SCOPE_CGROUP_V1), kn);
+	/* Apart from the read: inside of it, the member of our own struct would be looked for in the kernel's types. */
+	bool v1 = config.scope & PK_SCOPE_CGROUP_V1;
+	struct cgroup *cgroup = task_cgroup(task, v1);
+	struct kernfs_node *kn = BPF_CORE_READ(cgroup, kn);
 
 	for (int i = 0; i < PK_MAX_CGROUP_LEVELS && kn; i++) {
 		__u64 id = BPF_CORE_READ(kn, id);

@@ -86,6 +86,8 @@ struct pk_header {
 enum pk_file_flags {
 	PK_FILE_VALID = 1 << 0,
 	PK_FILE_DELETED = 1 << 1, /* no name left */
+	PK_FILE_OVERLAY = 1 << 2, /* on overlayfs */
+	PK_FILE_UPPER = 1 << 3,   /* and it is in the upper layer there */
 };
 
 /* Facts of an open file. Times are ns since the epoch. */

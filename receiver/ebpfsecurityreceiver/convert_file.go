@@ -83,7 +83,7 @@ const (
 	memberMode memberSet = 1 << iota
 	memberOwner
 	memberTimes  // of access and modification
-	memberChange // change_time
+	memberChange // change_time, in_upper_layer
 )
 
 // changes are the members that a call of a type changes. Of a file that was looked at after the call they are not what the
@@ -112,8 +112,9 @@ func forget(f *event.File, m memberSet) {
 	if m&memberTimes != 0 {
 		f.AccessTime, f.ModificationTime = 0, 0
 	}
-	if m&memberChange != 0 {
+	if m&memberChange != 0 { // the call copied the file to the upper layer, if it was not there
 		f.ChangeTime = 0
+		f.Has, f.InUpperLayer = f.Has&^event.HasUpperLayer, false
 	}
 }
 

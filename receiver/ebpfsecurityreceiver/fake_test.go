@@ -135,6 +135,8 @@ func (k *fakeKernel) Losses() (sensor.Losses, error) {
 	return k.losses, nil
 }
 
+func (*fakeKernel) InUpperLayer(int) (upper, ok bool) { return false, false }
+
 func (k *fakeKernel) Size() (size, used int) { return 1 << 20, 4096 }
 
 func (k *fakeKernel) Detach() error {

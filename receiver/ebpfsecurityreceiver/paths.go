@@ -110,6 +110,8 @@ type lookup struct {
 	stat unix.Statx_t
 	fs   string
 	ok   bool // stat and fs are filled in
+
+	upper, overlay bool // on overlayfs; in its upper layer
 }
 
 // resolver looks at paths as a process sees them, through /proc/<pid>/root.
@@ -126,6 +128,7 @@ type resolver struct {
 	self     string // the collector's own directory in /proc, which is also where /proc/self leads it
 	links    linkReader
 	mounts   mountTables
+	layer    func(fd int) (upper, overlay bool) // nil: not known
 	fs       map[uint64]string
 	fsRead   time.Time // when mountinfo was read for fs
 }
@@ -214,6 +217,9 @@ func (r *resolver) lookup(pids []uint32, mntns uint32, path string, how lookHow)
 			if unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_BASIC_STATS|unix.STATX_MNT_ID, &l.stat) == nil {
 				l.ok = true
 				l.fs = r.filesystem(uint64(l.stat.Dev_major)<<devMinorBits | uint64(l.stat.Dev_minor))
+				if l.fs == "overlay" && r.layer != nil {
+					l.upper, l.overlay = r.layer(fd)
+				}
 			}
 			l.path = inRoot(seen, prefix, l.path)
 			return l
@@ -499,6 +505,10 @@ func (l *lookup) fill(f *event.File) {
 		f.Has |= event.HasMountID
 		f.MountID = uint32(st.Mnt_id)
 	}
+	if l.overlay {
+		f.Has |= event.HasUpperLayer
+		f.InUpperLayer = l.upper
+	}
 	f.Filesystem = l.fs
 	ns := func(t unix.StatxTimestamp) event.Time { return event.Time(t.Sec*1e9 + int64(t.Nsec)) }
 	f.AccessTime, f.ModificationTime, f.ChangeTime = ns(st.Atime), ns(st.Mtime), ns(st.Ctime)
@@ -511,6 +521,10 @@ func fillFacts(f *event.File, k *bpf.File) {
 	}
 	f.Has |= event.HasInode | event.HasMode | event.HasOwner | event.HasMountID
 	f.Inode, f.Mode, f.UID, f.GID, f.MountID = k.Inode, k.Mode, int64(k.Uid), int64(k.Gid), k.MountId
+	if k.Flags&bpf.FileOverlay != 0 {
+		f.Has |= event.HasUpperLayer
+		f.InUpperLayer = k.Flags&bpf.FileUpper != 0
+	}
 	f.Filesystem = cString(k.Fstype[:])
 	f.AccessTime, f.ModificationTime, f.ChangeTime = event.Time(k.Atime), event.Time(k.Mtime), event.Time(k.Ctime)
 }

@@ -41,6 +41,7 @@ type kernel interface {
 	AddTree(pid uint32) error
 	InTrees(pid uint32) bool
 	Losses() (sensor.Losses, error)
+	InUpperLayer(fd int) (upper, ok bool)
 	Size() (size, used int)
 	Detach() error
 	Close() error
@@ -166,6 +167,7 @@ func (r *securityReceiver) Start(ctx context.Context, host component.Host) (err 
 	if r.kernel, err = r.open(&opts); err != nil {
 		return err
 	}
+	r.conv.paths.layer = r.kernel.InUpperLayer
 	attached := event.Time(time.Now().UnixNano())
 	if r.telemetry, err = r.newTelemetry(); err != nil {
 		return err

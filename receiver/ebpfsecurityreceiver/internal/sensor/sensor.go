@@ -299,6 +299,13 @@ func (s *Sensor) attach() error {
 	return nil
 }
 
+// InUpperLayer says of a file on overlayfs, by a descriptor of this process, whether it is in the upper layer. ok is false if it
+// is not on overlayfs, or if the kernel does not run programs for user space.
+func (s *Sensor) InUpperLayer(fd int) (upper, ok bool) {
+	flags, err := s.coll.Programs["picket_layer"].Run(&ebpf.RunOptions{Context: [1]uint64{uint64(fd)}})
+	return flags&bpf.FileUpper != 0, err == nil && flags&bpf.FileOverlay != 0
+}
+
 // Close detaches everything. It may be called more than once.
 func (s *Sensor) Close() error {
 	errs := []error{s.Detach()}
@@ -435,9 +442,11 @@ func (o *Options) recordTypes() event.TypeSet {
 	return types
 }
 
-func hasSELinux() bool {
+func hasSELinux() bool { return hasFileSystem("selinuxfs") }
+
+func hasFileSystem(name string) bool {
 	text, err := os.ReadFile("/proc/filesystems")
-	return err == nil && bytes.Contains(text, []byte("\tselinuxfs\n"))
+	return err == nil && bytes.Contains(text, []byte("\t"+name+"\n"))
 }
 
 // Losses reads the loss ledger.

@@ -103,6 +103,13 @@ func act(dir string) error {
 		check("close", unix.Close(e))
 	}
 	check("umount", unix.Unmount(dir+"/m", unix.MNT_DETACH))
+	if hasFileSystem("overlay") {
+		check("mount of an overlay", unix.Mount("over", dir+"/m", "overlay", 0, "lowerdir="+dir+"/l,upperdir="+dir+"/u,workdir="+dir+"/w"))
+		for _, name := range []string{"low", "up"} {
+			f, err := unix.Open(dir+"/m/"+name, unix.O_RDONLY|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
+			check("open on the overlay", errors.Join(err, unix.Close(f)))
+		}
+	}
 	module, err := unix.Open(smokeModule(), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	check("open of the module", err)
 	check("finit_module", loads(unix.FinitModule(module, "numdummies=1", 0)))
@@ -160,6 +167,17 @@ func smokeModule() string {
 		}
 	}
 	return "/proc/self/exe"
+}
+
+// hasOverlay says whether the kernel has overlayfs, which can be a module that lies beside the test, as in guests.
+func hasOverlay() bool {
+	if exe, err := os.Executable(); err == nil && !hasFileSystem("overlay") {
+		if f, err := os.Open(filepath.Join(filepath.Dir(exe), "overlay.ko")); err == nil {
+			defer f.Close()
+			_ = unix.FinitModule(int(f.Fd()), "", 0)
+		}
+	}
+	return hasFileSystem("overlay")
 }
 
 func fileExists(path string) bool {
@@ -264,6 +282,7 @@ type seen struct {
 	data                  int
 	addr                  string
 	target                uint32 // pid, or the uid before
+	layer                 uint32 // of a file on an overlay
 }
 
 // TestSmoke loads every program, attaches them, and looks at the records of one process that does everything once. It is
@@ -292,7 +311,11 @@ func smoke(t *testing.T, object string) {
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
 	require.NoError(t, os.Chmod(dir, 0o755))
-	require.NoError(t, os.Mkdir(dir+"/m", 0o755))
+	for _, name := range []string{"m", "l", "u", "w"} {
+		require.NoError(t, os.Mkdir(dir+"/"+name, 0o755))
+	}
+	require.NoError(t, os.WriteFile(dir+"/l/low", nil, 0o600))
+	overlay := hasOverlay()
 	o := Options{Types: event.AllTypes, RingSize: 1 << 20, object: object, Scope: Scope{Trees: []uint32{uint32(os.Getpid())}}}
 	o.Errors[event.TypeExec] = []unix.Errno{unix.ENOENT}
 	o.Errors[event.TypeLoadModule], o.Errors[event.TypeUnloadModule] = moduleErrors, moduleErrors
@@ -428,6 +451,7 @@ func smoke(t *testing.T, object string) {
 				e.str, e.str2, e.base = string(r.Segments[bpf.SegString].Data), string(r.Segments[bpf.SegString2].Data), names(r.Segments[bpf.SegBase])
 				e.flags, e.mode, e.uid, e.gid = op.Flags, op.Mode, op.Uid, op.Gid
 				e.fileMode, e.fileUID = op.File.Mode, op.File.Uid
+				e.layer = op.File.Flags & (bpf.FileOverlay | bpf.FileUpper)
 				old, _ := r.OldFile()
 				e.oldMode, e.oldUID = old.Mode, old.Uid
 				e.text, e.data = string(r.Segments[bpf.SegName].Data), len(r.Segments[bpf.SegData].Data)
@@ -485,6 +509,15 @@ func smoke(t *testing.T, object string) {
 		{typ: event.TypeOpen, path: dir + "/m/enforce", flags: unix.O_WRONLY | unix.O_CLOEXEC, fileMode: unix.S_IFREG | 0o644},
 		{typ: event.TypeSELinux, path: dir + "/m/enforce", str: "0", fileMode: unix.S_IFREG, retval: 1},
 		{typ: event.TypeUmount, str: dir + "/m", flags: unix.MNT_DETACH},
+		{typ: event.TypeMount, path: dir + "/m", str: dir + "/m", str2: "over", text: "overlay"},
+		{
+			typ: event.TypeOpen, path: dir + "/m/low", flags: unix.O_CREAT | unix.O_CLOEXEC, mode: 0o600, fileMode: unix.S_IFREG | 0o600,
+			layer: bpf.FileOverlay,
+		},
+		{
+			typ: event.TypeOpen, path: dir + "/m/up", flags: unix.O_CREAT | unix.O_CLOEXEC, mode: 0o600, fileMode: unix.S_IFREG | 0o600,
+			layer: bpf.FileOverlay | bpf.FileUpper,
+		},
 		{typ: event.TypeLoadModule, path: smokePath, text: "numdummies=1", str: smokeName},
 		{typ: event.TypeUnloadModule, text: "dummy"},
 		{typ: event.TypeBind, path: "/", addr: "127.0.0.1>0.0.0.0"},
@@ -502,6 +535,10 @@ func smoke(t *testing.T, object string) {
 		{typ: event.TypeSignal, path: "/", retval: -int64(unix.EPERM), flags: uint32(unix.SIGURG), target: uint32(os.Getpid())},
 		{typ: event.TypeOpen, str: dir + "/a2", retval: -int64(unix.EACCES), flags: unix.O_CREAT | unix.O_WRONLY, mode: 0o644},
 		{typ: event.TypeExit, path: "/"},
+	}
+	if !overlay {
+		t.Log("the kernel has no overlayfs")
+		want = slices.DeleteFunc(want, func(e seen) bool { return e.text == "overlay" || e.layer != 0 })
 	}
 	if !hasSELinux() {
 		want = slices.DeleteFunc(want, func(e seen) bool { return e.typ == event.TypeSELinux || strings.HasSuffix(e.path, "/enforce") })
