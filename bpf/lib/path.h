@@ -172,7 +172,8 @@ static __always_inline void inode_times(struct pk_file *out, struct inode *inode
 	if (bpf_core_field_exists(inode->i_mtime_sec)) {
 		out->atime = NS(READ(inode, i_atime_sec), READ(inode, i_atime_nsec));
 		out->mtime = NS(READ(inode, i_mtime_sec), READ(inode, i_mtime_nsec));
-		out->ctime = NS(READ(inode, i_ctime_sec), READ(inode, i_ctime_nsec));
+		/* 6.13 and later: the highest bit says that somebody has asked for it. */
+		out->ctime = NS(READ(inode, i_ctime_sec), READ(inode, i_ctime_nsec) & 0x7fffffff);
 	} else if (bpf_core_field_exists(v67->__i_mtime)) {
 		out->atime = NS_TS(v67, __i_atime);
 		out->mtime = NS_TS(v67, __i_mtime);

@@ -34,6 +34,7 @@ type node struct {
 	execChild bool
 	inScope   bool
 	gone      bool // exited, or replaced by an exec
+	exited    bool // its exit was seen, in scope
 	removed   bool
 	next      uint8 // the one of alts that goes next
 	touched   bool  // an event was about it

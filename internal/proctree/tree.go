@@ -284,9 +284,15 @@ func (t *Tree) Fork(f *Fork) event.ProcessContext {
 	return t.context(n, n.proc, f.ChildTID)
 }
 
-// Exit marks a process as exited and returns its last context, with the time of the exit.
+// Exit marks a process as exited and returns its last context, with the time of the exit. Threads that end at the same time
+// may each be the last one to the kernel side, so a process can exit twice; the second time there is no context. One that was
+// not in scope does not count: the other of the two may have taken the process out of scope already.
 func (t *Tree) Exit(x *Exit) event.ProcessContext {
 	n := t.known(&x.Actor, 0)
+	if n.exited {
+		return event.ProcessContext{}
+	}
+	n.exited = x.InScope
 	if x.InScope && !n.inScope {
 		t.enterScope(n, &x.Actor)
 	}

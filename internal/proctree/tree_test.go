@@ -92,6 +92,9 @@ func show(p *event.Process) string {
 }
 
 func showContext(c event.ProcessContext) string {
+	if c.Process == nil {
+		return "nothing"
+	}
 	s := []string{show(c.Process)}
 	for _, a := range c.Ancestors {
 		s = append(s, show(a))
@@ -236,7 +239,13 @@ func TestLineages(t *testing.T) {
 			{do: "exec", id: 3, pid: 10, prev: 2, show: "10:c3 < 1:c1"},
 			{do: "exec", id: 3, pid: 10, prev: 2, show: "10:c3 < 1:c1"},
 			{do: "exit", id: 3, pid: 10, show: "10:c3x < 1:c1"},
-			{do: "exit", id: 3, pid: 10, show: "10:c3x < 1:c1"},
+			{do: "exit", id: 3, pid: 10, show: "nothing"},
+		}},
+		{"exit out of scope and in scope", []step{
+			{do: "exec", id: 3, pid: 10, show: "10:c3"},
+			{do: "exit", id: 3, pid: 10, out: true, show: "10:c3x"},
+			{do: "exit", id: 3, pid: 10, show: "10:c3x"},
+			{do: "exit", id: 3, pid: 10, out: true, show: "nothing"},
 		}},
 		{"one id, two processes", []step{
 			{do: "snapshot", id: 1, pid: 1},

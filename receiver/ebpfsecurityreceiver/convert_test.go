@@ -22,6 +22,7 @@ import (
 	"github.com/picketsec/picket/internal/event"
 	"github.com/picketsec/picket/internal/privacy"
 	"github.com/picketsec/picket/internal/proctree"
+	"github.com/picketsec/picket/receiver/ebpfsecurityreceiver/internal/sensor"
 )
 
 const containerID = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -325,6 +326,26 @@ func TestConvertIsNoEvent(t *testing.T) {
 	})
 }
 
+// Threads that end at the same time can make two records of the end of a process, and the later of them can be the one that is
+// in scope.
+func TestConvertExitTwice(t *testing.T) {
+	for name, inScope := range map[string][]bool{"in scope": {true, true, false}, "first out of scope": {false, true, true}, "never": {false, false}} {
+		t.Run(name, func(t *testing.T) {
+			c := newTestConverter(t)
+			want := true
+			for i, in := range inScope {
+				h := selfHeader(t)
+				if !in {
+					h.Flags = 0
+				}
+				ev := c.convert(decode(t, wire(event.TypeExit, h, bpf.Exit{Code: 3 << 8})))
+				assert.Equal(t, in && want, ev != nil, "record %d", i)
+				want = want && !in
+			}
+		})
+	}
+}
+
 // The snapshot reads from /proc what the kernel side does not have.
 func TestConvertSnapshotArgs(t *testing.T) {
 	t.Setenv("LANG", "C") // not in /proc: environ is what the process was started with
@@ -371,18 +392,25 @@ func BenchmarkConvert(b *testing.B) {
 	exec := bpf.Exec{PrevId: selfID, ParentId: parentID, StartTime: bootTime - 1000, Ppid: 42, ArgsLen: 9, EnvsLen: 7, Exe: shFile}
 	execBytes := wire(event.TypeExec, selfHeader(b), exec, seg{bpf.SegArgs, 0, "sh\x00-c\x00id\x00"}, seg{bpf.SegEnvs, 0, "LANG=C\x00"},
 		seg{bpf.SegPath, 0, walk("/usr/bin/sh")}, seg{bpf.SegCgroup, 0, walk("/system.slice/ssh.service")})
-	for name, rec := range map[string][]byte{"open": hostnameOpen(b), "exec": execBytes, "exit": selfExit(b)} {
+	for name, recs := range map[string][][]byte{"open": {hostnameOpen(b)}, "exec": {execBytes}, "exec, exit": {execBytes, selfExit(b)}} {
 		b.Run(name, func(b *testing.B) {
 			c := newTestConverter(b)
-			r := decode(b, rec)
+			var rs []*sensor.Record
+			for _, rec := range recs {
+				rs = append(rs, decode(b, rec))
+			}
+			id := rs[0].Id
 			b.ReportAllocs()
 			for b.Loop() {
-				if name == "exec" { // a new image each time, as the tree has it with a program that executes itself
-					r.Exec().PrevId = r.Id
-					r.Id++
+				if name != "open" { // a new image each time, as the tree has it with a program that executes itself
+					rs[0].Exec().PrevId = id
+					id++
 				}
-				if c.convert(r) == nil {
-					b.Fatal("no event")
+				for _, r := range rs {
+					r.Id = id
+					if c.convert(r) == nil {
+						b.Fatal("no event")
+					}
 				}
 			}
 		})

@@ -257,10 +257,23 @@ func (e *seen) differs(w *want, dir, pid string) (why []string) {
 // start runs a receiver that sees only what this process starts.
 func start(t *testing.T, change func(*ebpfsecurityreceiver.Config)) *watch {
 	t.Helper()
+	w := &watch{schema: compileSchema(t)}
+	stop := receive(t, w, change)
+	t.Cleanup(func() {
+		stop()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		require.NoError(t, errors.Join(w.errs...), "every body is a JSON of the schema")
+	})
+	return w
+}
+
+// receive is start with a consumer of one's own. The receiver runs until stop is called.
+func receive(t *testing.T, next consumer.Logs, change func(*ebpfsecurityreceiver.Config)) (stop func()) {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root to load BPF programs")
 	}
-	w := &watch{schema: compileSchema(t)}
 	f := ebpfsecurityreceiver.NewFactory()
 	cfg := f.CreateDefaultConfig().(*ebpfsecurityreceiver.Config)
 	cfg.Scope.ProcessTrees = []int{os.Getpid()}
@@ -269,16 +282,10 @@ func start(t *testing.T, change func(*ebpfsecurityreceiver.Config)) *watch {
 		change(cfg)
 	}
 	require.NoError(t, cfg.Validate())
-	r, err := f.CreateLogs(t.Context(), receivertest.NewNopSettings(f.Type()), cfg, w)
+	r, err := f.CreateLogs(t.Context(), receivertest.NewNopSettings(f.Type()), cfg, next)
 	require.NoError(t, err)
 	require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
-	t.Cleanup(func() {
-		require.NoError(t, r.Shutdown(context.WithoutCancel(t.Context())))
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		require.NoError(t, errors.Join(w.errs...), "every body is a JSON of the schema")
-	})
-	return w
+	return func() { require.NoError(t, r.Shutdown(context.WithoutCancel(t.Context()))) }
 }
 
 // run runs the cases of a family. What was seen is returned for what no case can say.

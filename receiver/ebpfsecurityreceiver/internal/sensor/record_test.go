@@ -154,10 +154,29 @@ func TestDecodeMalformed(t *testing.T) {
 
 // FuzzDecode gives the decoder any bytes: it may refuse them, but nothing of the result may be outside of them.
 func FuzzDecode(f *testing.F) {
-	for typ := event.TypeExec; typ < event.NumTypes; typ++ {
+	for typ := event.TypeExec; typ < event.Type(bpf.NumTypes); typ++ { // those that are no event type, too
 		f.Add(record(typ))
 		f.Add(record(typ, Segment{}, Segment{true, bpf.WalkTruncated, []byte("b\x00a\x00")}, Segment{true, 0, []byte("/etc/passwd")}))
 	}
+	with := func(typ event.Type, kind uint8, data []byte) {
+		var segs [bpf.NumSegKinds]Segment
+		segs[kind] = Segment{Present: true, Data: data}
+		f.Add(record(typ, segs[:]...))
+	}
+	for _, typ := range []event.Type{event.TypeSetUID, event.TypeSetGID, event.TypeCapset} {
+		with(typ, bpf.SegOld, make([]byte, unsafe.Sizeof(bpf.Creds{})))
+		with(typ, bpf.SegOld, make([]byte, unsafe.Sizeof(bpf.Creds{})-1))
+	}
+	for _, typ := range []event.Type{event.TypeChmod, event.TypeChown, event.TypeUtimes, event.TypeSetXattr} {
+		with(typ, bpf.SegOld, make([]byte, unsafe.Sizeof(bpf.File{})))
+		with(typ, bpf.SegOld, nil)
+	}
+	with(event.TypeBPF, bpf.SegData, []byte{0x18, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x85, 0, 0, 0, 1, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0})
+	with(event.TypeDNS, bpf.SegData, []byte("\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x00\x00\x01\x00\x01"))
+	with(event.TypeAccept, bpf.SegSockaddr, []byte("\x01\x00/run/sock\x00"))
+	with(event.TypeSetXattr, bpf.SegName, []byte("user.test"))
+	with(event.TypeSplice, bpf.SegPath, []byte("f\x00tmp\x00"))
+	with(event.TypeMMap, bpf.SegPath, []byte("memfd:x\x00"))
 	f.Add([]byte{})
 	f.Add(record(0))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -172,6 +191,11 @@ func FuzzDecode(f *testing.F) {
 		require.LessOrEqual(t, n, len(buf))
 		require.Equal(t, n, int(r.Size))
 		require.Len(t, r.Fixed, fixedSizes[r.Type])
+		old := &r.Segments[bpf.SegOld]
+		_, isFile := r.OldFile()
+		require.Equal(t, old.Present && len(old.Data) == int(unsafe.Sizeof(bpf.File{})), isFile)
+		_, isCreds := r.OldCreds()
+		require.Equal(t, old.Present && len(old.Data) == int(unsafe.Sizeof(bpf.Creds{})), isCreds)
 		start := uintptr(unsafe.Pointer(unsafe.SliceData(buf)))
 		within := func(b []byte) bool {
 			at := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
