@@ -52,7 +52,7 @@ func TestConfig(t *testing.T) {
 			Batch:         BatchConfig{MaxRecords: 512, Timeout: 200 * time.Millisecond, QueueSize: 64},
 			Args:          ArgsConfig{Scrub: true},
 			EnvsWithValue: privacy.DefaultEnvsWithValue,
-			ProcessTree:   ProcessTreeConfig{MaxProcesses: 65536, Retention: 5 * time.Second},
+			ProcessTree:   ProcessTreeConfig{MaxProcesses: 65536, Retention: time.Second},
 		},
 		"all": {
 			Backend: BackendSyscall, Schema: SchemaExtended, RingBufferSize: 1 << 20, HostID: "host-1",

@@ -30,7 +30,7 @@ func createDefaultConfig() component.Config {
 		Batch:          BatchConfig{MaxRecords: 512, Timeout: 200 * time.Millisecond, QueueSize: 64},
 		Args:           ArgsConfig{Scrub: true},
 		EnvsWithValue:  privacy.DefaultEnvsWithValue,
-		ProcessTree:    ProcessTreeConfig{MaxProcesses: 65536, Retention: 5 * time.Second},
+		ProcessTree:    ProcessTreeConfig{MaxProcesses: 65536, Retention: time.Second},
 	}
 }
 

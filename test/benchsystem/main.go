@@ -18,43 +18,97 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/picketsec/picket/internal/event"
 )
 
 const workerEnv = "PICKET_BENCH_WORKER"
+
+// sizes is how much is done.
+type sizes struct {
+	rounds, opens, execs, memory, storm int
+}
 
 func main() {
 	if os.Getenv(workerEnv) != "" {
 		worker()
 		return
 	}
-	var (
-		picket = flag.String("picket", "bin/picket", "the collector")
-		rounds = flag.Int("rounds", 5, "rounds with and rounds without Picket")
-		opens  = flag.Int("opens", 200000, "open+close per round")
-		execs  = flag.Int("execs", 1000, "fork+exec+wait per round")
-		config = flag.String("config", "", "a further configuration file for the collector")
-	)
+	var n sizes
+	picket := flag.String("picket", "bin/picket", "the collector")
+	config := flag.String("config", "", "a further configuration file for the collector")
+	flag.IntVar(&n.rounds, "rounds", 5, "rounds of each mode")
+	flag.IntVar(&n.opens, "opens", 200000, "open+close per round, and five times as many getpid")
+	flag.IntVar(&n.execs, "execs", 2000, "fork+exec+wait per round")
+	flag.IntVar(&n.memory, "memory", 100000, "execs after which the memory is looked at")
+	flag.IntVar(&n.storm, "storm", 20000, "forks, and ten times as many opens, of each CPU in the storm")
 	flag.Parse()
-	if err := run(*picket, *config, *rounds, *opens, *execs); err != nil {
+	if err := run(*picket, *config, n); err != nil {
 		fmt.Fprintln(os.Stderr, "benchsystem:", err)
 		os.Exit(1)
 	}
 }
 
-// sample is what one round measured, per operation.
-type sample struct {
-	openWall, openCPU, openPicket float64 // ns
-	execWall, execCPU, execPicket float64 // µs
+// mode is a way to run the collector, or none at all.
+type mode struct {
+	name   string
+	events string // configuration of the receiver's events
+	none   bool
+	// outside: the watched process is another one than the one that works.
+	outside bool
 }
 
-func run(picket, config string, rounds, opens, execs int) error {
+const (
+	without = iota
+	all
+	lifecycle
+	noOpens
+	outside
+)
+
+// modes are taken in turn in every round, so that all meet the same noise.
+var modes = []mode{
+	without: {name: "without", none: true},
+	all:     {name: "all"},
+	// What a fork, exec and exit cost by themselves.
+	lifecycle: {name: "lifecycle", events: only("exec", "fork", "exit")},
+	noOpens:   {name: "no opens", events: "{open: {enabled: false}}"},
+	outside:   {name: "outside", outside: true},
+}
+
+// only is a configuration that leaves out all other types of events.
+func only(names ...string) string {
+	var b strings.Builder
+	for _, t := range event.Types[1:] {
+		if !t.OptIn && !slices.Contains(names, t.Name) {
+			fmt.Fprintf(&b, "%s: {enabled: false}, ", t.Name)
+		}
+	}
+	return "{" + b.String() + "}"
+}
+
+// sample is what one round measured, per operation, in ns of CPU.
+type sample struct {
+	getpid, open, exec     float64 // of the workload
+	openPicket, execPicket float64
+	openEvents, execEvents float64 // records
+}
+
+type bench struct {
+	picket, config, dir string
+	w, other            *workerProc
+}
+
+func run(picket, config string, n sizes) error {
 	if os.Geteuid() != 0 {
 		return errors.New("root is needed to load BPF programs")
 	}
@@ -63,84 +117,136 @@ func run(picket, config string, rounds, opens, execs int) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	w, err := startWorker()
-	if err != nil {
+	b := &bench{picket: picket, config: config, dir: dir}
+	if b.w, err = startWorker(); err != nil {
 		return err
 	}
-	defer w.stop()
-	if _, err := w.do("open", opens/10); err != nil { // warm up
+	defer b.w.stop()
+	if b.other, err = startWorker(); err != nil {
 		return err
 	}
+	defer b.other.stop()
+	if _, err := b.w.do("open", n.opens/10); err != nil { // warm up
+		return err
+	}
+	if err := b.costs(n); err != nil {
+		return err
+	}
+	if err := b.untilLoss(); err != nil {
+		return err
+	}
+	if err := b.memory(n.memory); err != nil {
+		return err
+	}
+	return b.storms(n.storm)
+}
 
-	var without, with []sample
-	for i := range rounds {
-		s, err := measure(w, nil, opens, execs)
-		if err != nil {
-			return err
+// costs shows what the workload and Picket pay for a call.
+func (b *bench) costs(n sizes) error {
+	samples := make([][]sample, len(modes))
+	for round := range n.rounds {
+		for i, m := range modes {
+			s, err := b.measure(m, n)
+			if err != nil {
+				return fmt.Errorf("%s: %w", m.name, err)
+			}
+			samples[i] = append(samples[i], s)
 		}
-		without = append(without, s)
-		c, err := startCollector(picket, config, dir, w.cmd.Process.Pid)
-		if err != nil {
-			return err
-		}
-		s, err = measure(w, c, opens, execs)
-		err = errors.Join(err, c.stop())
-		if err != nil {
-			return err
-		}
-		with = append(with, s)
-		fmt.Fprintf(os.Stderr, "round %d of %d\n", i+1, rounds)
+		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, n.rounds)
 	}
-	pick := func(s []sample, f func(sample) float64) float64 {
-		v := make([]float64, len(s))
-		for i := range s {
-			v[i] = f(s[i])
+	median := func(mode int, f func(sample) float64) float64 {
+		v := make([]float64, 0, n.rounds)
+		for _, s := range samples[mode] {
+			v = append(v, f(s))
 		}
 		slices.Sort(v)
 		return v[len(v)/2]
 	}
-	fmt.Printf("%-34s %12s %12s %10s %16s\n", "medians of "+strconv.Itoa(rounds)+" rounds", "without", "with", "more", "Picket's CPU")
-	row := func(name, unit string, f, p func(sample) float64) {
-		a, b := pick(without, f), pick(with, f)
-		fmt.Printf("%-34s %9.2f %s %9.2f %s %+9.1f%%", name, a, unit, b, unit, 100*(b-a)/a)
+	fmt.Printf("CPU per call, medians of %d rounds\n\n", n.rounds)
+	fmt.Printf("%-44s %11s %11s %10s %13s %8s\n", "", "without", "with", "more", "Picket's", "records")
+	const us = 1000 // ns
+	row := func(name string, mode int, f, p, e func(sample) float64) {
+		x, y := median(without, f)/us, median(mode, f)/us
+		fmt.Printf("%-44s %8.3f µs %8.3f µs %+8.3f µs", name, x, y, y-x)
+		if x > 100 {
+			fmt.Printf(" (%+.1f%%)", 100*(y-x)/x)
+		}
 		if p != nil {
-			fmt.Printf(" %13.2f %s", pick(with, p), unit)
+			fmt.Printf(" %8.2f µs %7.2f", median(mode, p)/us, median(mode, e))
 		}
 		fmt.Println()
 	}
-	row("open+close, wall", "ns", func(s sample) float64 { return s.openWall }, nil)
-	row("open+close, CPU of the workload", "ns", func(s sample) float64 { return s.openCPU }, func(s sample) float64 { return s.openPicket })
-	row("fork+exec+wait, wall", "µs", func(s sample) float64 { return s.execWall }, nil)
-	row("fork+exec+wait, CPU of the workload", "µs", func(s sample) float64 { return s.execCPU }, func(s sample) float64 { return s.execPicket })
+	getpid := func(s sample) float64 { return s.getpid }
+	open := func(s sample) float64 { return s.open }
+	exec := func(s sample) float64 { return s.exec }
+	execPicket, execEvents := func(s sample) float64 { return s.execPicket }, func(s sample) float64 { return s.execEvents }
+	row("getpid", all, getpid, nil, nil)
+	row("open+close, traced", all, open, func(s sample) float64 { return s.openPicket }, func(s sample) float64 { return s.openEvents })
+	row("open+close, the type is off", noOpens, open, nil, nil)
+	row("open+close, outside of the scope", outside, open, nil, nil)
+	row("fork+exec+exit, all types of events", all, exec, execPicket, execEvents)
+	row("fork+exec+exit, only exec, fork and exit", lifecycle, exec, execPicket, execEvents)
+	row("fork+exec+exit, outside of the scope", outside, exec, execPicket, execEvents)
+	return nil
+}
 
-	return untilLoss(picket, config, dir, w)
+// measure does a round in a mode.
+func (b *bench) measure(m mode, n sizes) (s sample, err error) {
+	var c *collector
+	if !m.none {
+		scope := b.w
+		if m.outside {
+			scope = b.other
+		}
+		if c, err = b.start(scope, m.events); err != nil {
+			return s, err
+		}
+		defer func() { err = errors.Join(err, c.stop()) }()
+	}
+	each := func(what string, n int) (cpu, picket, events float64, err error) {
+		before, err1 := c.counts()
+		used := c.cpu()
+		r, err2 := b.w.do(what, n)
+		time.Sleep(300 * time.Millisecond) // what is still in the ring buffer and in batches
+		picket = float64(c.cpu()-used) / float64(r.n)
+		after, err3 := c.counts()
+		if bad := after.bad - before.bad; bad > 0 {
+			fmt.Fprintf(os.Stderr, "%s: %s: %.0f events were lost or dropped\n", m.name, what, bad)
+		}
+		return float64(r.cpu) / float64(r.n), picket, (after.emitted() - before.emitted()) / float64(r.n), errors.Join(err1, err2, err3)
+	}
+	var errs [3]error
+	s.getpid, _, _, errs[0] = each("getpid", 5*n.opens)
+	s.open, s.openPicket, s.openEvents, errs[1] = each("open", n.opens)
+	s.exec, s.execPicket, s.execEvents, errs[2] = each("exec", n.execs)
+	return s, errors.Join(errs[:]...)
 }
 
 // untilLoss raises the rate of opens until the first event is lost.
-func untilLoss(picket, config, dir string, w *workerProc) error {
-	c, err := startCollector(picket, config, dir, w.cmd.Process.Pid)
+func (b *bench) untilLoss() error {
+	c, err := b.start(b.w, "")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = c.stop() }()
-	fmt.Printf("\n%-14s %14s %12s %12s %14s\n", "asked opens/s", "reached", "read", "not emitted", "Picket's CPU")
+	fmt.Printf("\n%-14s %14s %12s %12s %14s\n", "asked opens/s", "reached", "emitted", "not emitted", "Picket's CPU")
 	for rate := 10000; rate <= 1280000; rate *= 2 {
 		before, err := c.counts()
 		if err != nil {
 			return err
 		}
 		cpu := c.cpu()
-		m, err := w.do("rate "+strconv.Itoa(rate), rate*2)
+		m, err := b.w.do("rate "+strconv.Itoa(rate), rate*2)
 		if err != nil {
 			return err
 		}
-		time.Sleep(500 * time.Millisecond) // what is still in the ring buffer and in batches
+		time.Sleep(500 * time.Millisecond)
 		after, err := c.counts()
 		if err != nil {
 			return err
 		}
 		bad := after.bad - before.bad
-		fmt.Printf("%-14d %12.0f/s %12.0f %12.0f %11.2f µs\n", rate, float64(m.n)/m.wall.Seconds(), after.read-before.read, bad,
+		fmt.Printf("%-14d %12.0f/s %12.0f %12.0f %11.2f µs\n", rate, float64(m.n)/m.wall.Seconds(), after.emitted()-before.emitted(), bad,
 			float64(c.cpu()-cpu)/1e3/float64(m.n))
 		if bad > 0 || float64(m.n)/m.wall.Seconds() < 0.6*float64(rate) {
 			break
@@ -149,23 +255,75 @@ func untilLoss(picket, config, dir string, w *workerProc) error {
 	return nil
 }
 
-func measure(w *workerProc, c *collector, opens, execs int) (s sample, err error) {
-	cpu := c.cpu()
-	m, err := w.do("open", opens)
+// memory shows what Picket holds at the start, what it uses when nothing happens, and what it holds after many execs.
+func (b *bench) memory(execs int) error {
+	c, err := b.start(b.w, "")
 	if err != nil {
-		return s, err
+		return err
 	}
-	s.openWall, s.openCPU = float64(m.wall)/float64(m.n), float64(m.cpu)/float64(m.n)
-	time.Sleep(200 * time.Millisecond)
-	s.openPicket = float64(c.cpu()-cpu) / float64(m.n)
-	cpu = c.cpu()
-	if m, err = w.do("exec", execs); err != nil {
-		return s, err
+	defer func() { _ = c.stop() }()
+	const quiet = 5 * time.Second
+	begin, cpu := time.Now(), c.cpu()
+	time.Sleep(quiet)
+	idle := 100 * float64(c.cpu()-cpu) / float64(time.Since(begin))
+	start := c.memory()
+	if _, err := b.w.do("execs", execs); err != nil {
+		return err
 	}
-	s.execWall, s.execCPU = float64(m.wall)/1e3/float64(m.n), float64(m.cpu)/1e3/float64(m.n)
-	time.Sleep(200 * time.Millisecond)
-	s.execPicket = float64(c.cpu()-cpu) / 1e3 / float64(m.n)
-	return s, nil
+	time.Sleep(time.Second)
+	end := c.memory()
+	fmt.Printf("\nidle: %.2f%% of a CPU\n", idle)
+	for _, m := range []struct {
+		when string
+		memory
+	}{{"at the start", start}, {fmt.Sprintf("after %d execs", execs), end}} {
+		fmt.Printf("resident memory %s: %.0f MiB, of it %.0f MiB anonymous; ring buffer %.0f MiB apart\n", m.when, m.resident, m.anonymous, m.ring)
+	}
+	return nil
+}
+
+// storms has all CPUs fork, then all open files, as fast as they can, and compares what was done with what was emitted and what
+// was counted as lost.
+func (b *bench) storms(n int) error {
+	c, err := b.start(b.w, "")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.stop() }()
+	cpus := runtime.NumCPU()
+	fmt.Printf("\n%-8s %10s %12s %10s %10s %10s %10s\n", "storm", "type", "done", "a second", "emitted", "lost", "missing")
+	for _, s := range []struct {
+		what  string
+		types []string
+		n     int
+	}{{"forks", []string{"fork", "exit"}, n}, {"opens", []string{"open"}, 10 * n}} {
+		before, err := c.counts()
+		if err != nil {
+			return err
+		}
+		r, err := b.w.do(s.what, s.n)
+		if err != nil {
+			return err
+		}
+		done := float64(s.n * cpus)
+		if s.what == "forks" {
+			done += float64(cpus) // the shells
+		}
+		var after counts
+		for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+			if after, err = c.counts(); err != nil {
+				return err
+			}
+			if missing := done - after.of(s.types[0]) + before.of(s.types[0]); missing <= 0 {
+				break
+			}
+		}
+		for _, t := range s.types {
+			emitted, lost := after.events[t]-before.events[t], after.lost[t]-before.lost[t]
+			fmt.Printf("%-8s %10s %12.0f %10.0f %10.0f %10.0f %10.0f\n", s.what, t, done, done/r.wall.Seconds(), emitted, lost, done-emitted-lost)
+		}
+	}
+	return nil
 }
 
 // collector is a running picket. A nil collector has used no CPU.
@@ -176,31 +334,35 @@ type collector struct {
 
 const metricsAddr = "127.0.0.1:18888"
 
-func startCollector(picket, config, dir string, scope int) (*collector, error) {
-	cfg := filepath.Join(dir, "config.yaml")
+// start starts a collector that watches a worker.
+func (b *bench) start(scope *workerProc, events string) (*collector, error) {
+	if events == "" {
+		events = "{}"
+	}
+	cfg := filepath.Join(b.dir, "config.yaml")
 	text := fmt.Sprintf(`
-receivers: {ebpf_security: {scope: {process_trees: [%d]}}}
+receivers: {ebpf_security: {scope: {process_trees: [%d]}, events: %s}}
 exporters: {debug: {verbosity: basic}}
 service:
   pipelines: {logs: {receivers: [ebpf_security], exporters: [debug]}}
   telemetry:
     logs: {level: warn}
     metrics: {readers: [{pull: {exporter: {prometheus: {host: 127.0.0.1, port: 18888}}}}]}
-`, scope)
+`, scope.cmd.Process.Pid, events)
 	if err := os.WriteFile(cfg, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
 	args := []string{"--config", cfg}
-	if config != "" {
-		args = append(args, "--config", config)
+	if b.config != "" {
+		args = append(args, "--config", b.config)
 	}
-	c := &collector{cmd: exec.Command(picket, args...), url: "http://" + metricsAddr + "/metrics"}
+	c := &collector{cmd: exec.Command(b.picket, args...), url: "http://" + metricsAddr + "/metrics"}
 	c.cmd.Stderr = os.Stderr
 	if err := c.cmd.Start(); err != nil {
 		return nil, err
 	}
 	for range 300 {
-		if n, err := c.counts(); err == nil && n.ready {
+		if n, err := c.counts(); err == nil && n.ring > 0 {
 			return c, nil
 		}
 		time.Sleep(50 * time.Millisecond)
@@ -216,31 +378,74 @@ func (c *collector) stop() error {
 	return c.cmd.Wait()
 }
 
-// clockTick is USER_HZ, which is 100 on every architecture of Linux that Go knows.
-const clockTick = 10 * time.Millisecond
-
-// cpu is the CPU time that the collector has used, in ns.
-func (c *collector) cpu() int64 {
+// cpu is the CPU time that the collector has used, in ns: the sum of its threads', which Go does not end.
+func (c *collector) cpu() (total int64) {
 	if c == nil {
 		return 0
 	}
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
-	if err != nil {
-		return 0
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", c.cmd.Process.Pid))
+	for _, t := range threads {
+		data, err := os.ReadFile(t)
+		if err != nil {
+			continue
+		}
+		first, _, _ := strings.Cut(string(data), " ")
+		ns, _ := strconv.ParseInt(first, 10, 64)
+		total += ns
 	}
-	f := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
-	u, _ := strconv.ParseInt(f[11], 10, 64)
-	s, _ := strconv.ParseInt(f[12], 10, 64)
-	return (u + s) * int64(clockTick)
+	return total
 }
 
+// memory is in MiB.
+type memory struct{ resident, anonymous, ring float64 }
+
+// memory returns what the collector holds. The pages of the ring buffer, which it maps twice, are not resident memory to the
+// kernel, but some count as such once they were read.
+func (c *collector) memory() (m memory) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
+	if err != nil {
+		return m
+	}
+	for line := range strings.Lines(string(data)) {
+		f := strings.Fields(line)
+		if len(f) < 2 {
+			continue
+		}
+		kib, _ := strconv.ParseFloat(f[1], 64)
+		switch f[0] {
+		case "VmRSS:":
+			m.resident = kib / 1024
+		case "RssAnon:":
+			m.anonymous = kib / 1024
+		}
+	}
+	if n, err := c.counts(); err == nil {
+		m.ring = n.ring / (1 << 20)
+	}
+	return m
+}
+
+// counts are the collector's own metrics.
 type counts struct {
-	read, bad float64
-	ready     bool
+	events, lost map[string]float64 // by type: emitted; lost in the kernel or dropped on the way
+	bad          float64            // all that were lost
+	ring         float64            // bytes; 0 until it is there
 }
 
-// counts reads the collector's own metrics: bad is what was lost in the kernel or dropped on the way.
+func (n *counts) emitted() (sum float64) {
+	for _, v := range n.events {
+		sum += v
+	}
+	return sum
+}
+
+func (n *counts) of(typ string) float64 { return n.events[typ] + n.lost[typ] }
+
 func (c *collector) counts() (n counts, err error) {
+	n = counts{events: map[string]float64{}, lost: map[string]float64{}}
+	if c == nil {
+		return n, nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url, http.NoBody)
@@ -259,12 +464,15 @@ func (c *collector) counts() (n counts, err error) {
 		if err != nil {
 			continue
 		}
-		switch name := strings.TrimPrefix(line, "otelcol_"); {
-		case strings.HasPrefix(name, "receiver_ebpf_security_ring_size"):
-			n.ready = v > 0
-		case strings.HasPrefix(name, "receiver_ebpf_security_events_read"):
-			n.read += v
-		case strings.HasPrefix(name, "receiver_ebpf_security_events_lost"), strings.HasPrefix(name, "receiver_ebpf_security_events_dropped"):
+		_, typ, _ := strings.Cut(line, `event_type="`)
+		typ, _, _ = strings.Cut(typ, `"`)
+		switch name := strings.TrimPrefix(line, "otelcol_receiver_ebpf_security_"); {
+		case strings.HasPrefix(name, "ring_size"):
+			n.ring = v
+		case strings.HasPrefix(name, "events_emitted"):
+			n.events[typ] += v
+		case strings.HasPrefix(name, "events_lost"), strings.HasPrefix(name, "events_dropped"):
+			n.lost[typ] += v
 			n.bad += v
 		}
 	}
@@ -311,7 +519,9 @@ func (w *workerProc) do(what string, n int) (r result, err error) {
 	if _, err := fmt.Fprintf(w.in, "%d %s\n", n, what); err != nil {
 		return r, err
 	}
-	_, err = fmt.Fscanln(w.out, &r.n, &r.wall, &r.cpu)
+	if _, err = fmt.Fscanln(w.out, &r.n, &r.wall, &r.cpu); err == nil && r.n == 0 {
+		err = fmt.Errorf("the worker could not do %q", what)
+	}
 	return r, err
 }
 
@@ -321,32 +531,88 @@ func worker() {
 		f := strings.Fields(in.Text())
 		n, _ := strconv.Atoi(f[0])
 		cpu, start := usage(), time.Now()
+		var err error
 		switch f[1] {
+		case "getpid":
+			for range n {
+				_, _, _ = syscall.RawSyscall(syscall.SYS_GETPID, 0, 0, 0)
+			}
 		case "open":
-			n = opens(n, 0)
+			n, err = opens(n, 0)
 		case "rate":
 			rate, _ := strconv.Atoi(f[2])
-			n = opens(n, rate)
+			n, err = opens(n, rate)
 		case "exec":
-			for range n {
-				if err := exec.Command("/bin/true").Run(); err != nil {
-					fmt.Fprintln(os.Stderr, err)
-					os.Exit(1)
-				}
-			}
+			err = execs(n)
+		case "execs":
+			err = onAllCPUs(func() error { return execs(n / runtime.NumCPU()) })
+		case "opens":
+			err = onAllCPUs(func() error {
+				_, err := opens(n, 0)
+				return err
+			})
+		case "forks":
+			err = onAllCPUs(func() error { return forks(n) })
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			n = 0
 		}
 		fmt.Println(n, int64(time.Since(start)), int64(usage()-cpu))
 	}
 }
 
+// onAllCPUs runs f as often as there are CPUs, at the same time.
+func onAllCPUs(f func() error) error {
+	errs := make([]error, runtime.NumCPU())
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() { errs[i] = f() })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// execs runs a program n times.
+func execs(n int) error {
+	for range n {
+		if err := spawn("/bin/true", "true"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forks has a shell fork n times; the child ends at once. os/exec is not used, because it forks once more to find out what
+// the kernel can do.
+func forks(n int) error {
+	script := "i=0; while [ $i -lt " + strconv.Itoa(n) + " ]; do (:); i=$((i+1)); done"
+	return spawn("/bin/sh", "sh", "-c", script)
+}
+
+// spawn runs a program, with no more calls than it takes.
+func spawn(path string, argv ...string) error {
+	pid, err := syscall.ForkExec(path, argv, &syscall.ProcAttr{Files: []uintptr{0, 1, 2}})
+	if err != nil {
+		return err
+	}
+	var status syscall.WaitStatus
+	if _, err := syscall.Wait4(pid, &status, 0, nil); err != nil {
+		return err
+	}
+	if status != 0 {
+		return fmt.Errorf("%s ended with status %#x", path, int(status))
+	}
+	return nil
+}
+
 // opens opens and closes a file n times; with a rate, so many times a second, for at most three seconds.
-func opens(n, rate int) int {
+func opens(n, rate int) (int, error) {
 	start := time.Now()
 	for i := range n {
 		fd, err := unix.Open("/etc/hostname", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+			return 0, err
 		}
 		_ = unix.Close(fd)
 		if rate > 0 && i%100 == 99 {
@@ -355,11 +621,11 @@ func opens(n, rate int) int {
 				time.Sleep(wait)
 			}
 			if time.Since(start) > 3*time.Second {
-				return i + 1
+				return i + 1, nil
 			}
 		}
 	}
-	return n
+	return n, nil
 }
 
 // usage is the CPU time of this process and its children.
