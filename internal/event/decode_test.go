@@ -6,6 +6,7 @@ package event
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -218,6 +219,9 @@ func distinct(f *Field, n int) *flatValue {
 	if strings.HasSuffix(f.Name, "exit.cause") {
 		v.i = 2
 	}
+	if f.Ints != nil {
+		v.a = []string{"12", "BPF_FUNC_UNKNOWN", fmt.Sprint(n)}
+	}
 	return v
 }
 
@@ -242,7 +246,9 @@ func TestFieldsRoundTrip(t *testing.T) {
 			typ = TypeOpen
 		}
 		// Ancestors and the parent have no attributes: theirs is what the body has.
-		ofOther := f.Iterator != "" || strings.HasPrefix(f.Name, "process.parent.")
+		ofOther := f.Iterator != "" || slices.ContainsFunc([]string{"process.parent.", "signal.target.", "ptrace.tracee."}, func(p string) bool {
+			return strings.HasPrefix(f.Name, p)
+		})
 		if f.Source == FieldDerived || f.Source == FieldUnavailable || f.Source == FieldAttribute && ofOther {
 			continue
 		}
@@ -256,6 +262,12 @@ func TestFieldsRoundTrip(t *testing.T) {
 				err = f.setElem(a, v)
 			case f.Kind == KindIP && typ == TypeConnect:
 				e.Connect = &ConnectEvent{Addr: IPPortFamily{IP: v.ip.Addr()}}
+			case f.Kind == KindIP && typ == TypeAccept:
+				e.Accept = &AcceptEvent{Addr: IPPortFamily{IP: v.ip.Addr()}}
+			case f.Name == "network.source.ip":
+				e.Network = &NetworkContext{Source: IPPort{IP: v.ip.Addr()}}
+			case f.Name == "network.destination.ip":
+				e.Network = &NetworkContext{Destination: IPPort{IP: v.ip.Addr()}}
 			case f.Kind == KindIP:
 				e.Bind = &BindEvent{Addr: IPPortFamily{IP: v.ip.Addr()}}
 			default:
@@ -264,6 +276,9 @@ func TestFieldsRoundTrip(t *testing.T) {
 			require.NoError(t, err, f.Name)
 			if typ == TypeConnect && e.Connect != nil {
 				e.Network = &NetworkContext{Destination: IPPort{e.Connect.Addr.IP, e.Connect.Addr.Port}}
+			}
+			if typ == TypeAccept && e.Accept != nil {
+				e.Network = &NetworkContext{Source: IPPort{e.Accept.Addr.IP, e.Accept.Addr.Port}}
 			}
 			want := readAny(f, e)
 			require.NotZero(t, want, f.Name)

@@ -68,7 +68,7 @@ const (
 
 // Field is one field of the rule language: its type, and how to read it from an Event without allocation.
 //
-// Exactly one of Bool, Int, String, Strings and IP is set, according to Kind and Array. A field with an Iterator has none
+// Exactly one of Bool, Int, String, Strings, Ints (with IntAt) and IP is set, according to Kind and Array. A field with an Iterator has none
 // of them: it is an array with one value per element (several if Array is set), which the Elem functions read.
 // All of them return the zero value if the event does not have what they read.
 type Field struct {
@@ -92,6 +92,9 @@ type Field struct {
 	String  func(*Event) string
 	Strings func(*Event) []string
 	IP      func(*Event) netip.Prefix
+	// An array of ints is read one by one: so many there are, and the one at an index.
+	Ints  func(*Event) int
+	IntAt func(e *Event, i int) int64
 
 	ElemBool    func(*Process) bool
 	ElemInt     func(*Process) int64
@@ -157,6 +160,8 @@ type row[T any] struct {
 	s  func(*T) string
 	a  func(*T) []string
 	ip func(*T) netip.Prefix
+	n  func(*T) int // length of an array of ints, and
+	at func(*T, int) int64
 
 	has func(*T) bool // nil: known whenever the object is there
 
@@ -230,6 +235,8 @@ func setKind[T any](f *Field, r *row[T]) {
 		f.Kind, f.Array = KindString, true
 	case r.ip != nil:
 		f.Kind = KindIP
+	case r.n != nil:
+		f.Kind, f.Array = KindInt, true
 	}
 }
 
@@ -271,6 +278,16 @@ func bind[T any](f *Field, r *row[T], o object[T]) {
 			}
 			return netip.Prefix{}
 		}
+	}
+	if r.n != nil {
+		n, at := r.n, r.at
+		f.Ints = func(e *Event) int {
+			if t := get(e); t != nil {
+				return n(t)
+			}
+			return 0
+		}
+		f.IntAt = func(e *Event, i int) int64 { return at(get(e), i) }
 	}
 	name, unavailable, has := r.name, r.source == FieldUnavailable, r.has
 	if unavailable || has != nil {
@@ -406,6 +423,7 @@ func buildFields() fields {
 			prefix: t.String() + ".", event: t, need: NeedFacts, get: self, create: self, flat: flatOfEvent,
 		}, eventRows[t])
 	}
+	addRare(fs)
 	for name, f := range fs {
 		f.HasLength = fs[name+".length"] != nil
 	}

@@ -747,7 +747,7 @@ func destinationID(get func(*File) int64) func(*Event) int64 {
 	}
 }
 
-// peer is the address that a connect or bind is about. A flat event may give a network.
+// peer is the address that a connect, bind or accept is about. A flat event may give a network.
 func peer(e *Event) netip.Prefix {
 	if v := e.flat.get("addr.ip"); v != nil {
 		return v.ip
@@ -766,6 +766,10 @@ func peerAddr(e *Event) (netip.Addr, uint16) {
 		return e.Connect.Addr.IP, e.Connect.Addr.Port
 	case e.Bind != nil:
 		return e.Bind.Addr.IP, e.Bind.Addr.Port
+	case e.Accept != nil:
+		return e.Accept.Addr.IP, e.Accept.Addr.Port
+	case e.Type == TypeAccept && e.Network != nil: // who connected
+		return e.Network.Source.IP, e.Network.Source.Port
 	case e.Network != nil:
 		return e.Network.Destination.IP, e.Network.Destination.Port
 	}
@@ -778,6 +782,12 @@ func createPeer(e *Event) *IPPortFamily {
 			e.Bind = &BindEvent{}
 		}
 		return &e.Bind.Addr
+	}
+	if e.Type == TypeAccept {
+		if e.Accept == nil {
+			e.Accept = &AcceptEvent{}
+		}
+		return &e.Accept.Addr
 	}
 	if e.Connect == nil {
 		e.Connect = &ConnectEvent{}
@@ -884,24 +894,9 @@ var eventRows = [NumTypes][]row[Event]{
 		syscallOf("syscall.uid", destinationID(func(f *File) int64 { return f.UID })),
 		syscallOf("syscall.gid", destinationID(func(f *File) int64 { return f.GID })),
 	},
-	TypeLink: {retvalRow, syscallPathRow, syscallDestinationRow},
-	TypeConnect: append([]row[Event]{
-		{
-			name: "addr.hostname", source: FieldUnavailable, prop: propNoCase,
-			a: func(e *Event) []string { return e.flat.strings("addr.hostname") },
-		},
-		{
-			name: "addr.hostname.length", source: FieldUnavailable,
-			i: func(e *Event) int64 {
-				if v := e.flat.get("addr.hostname.length"); v != nil {
-					return v.i
-				}
-				return int64(len(e.flat.strings("addr.hostname")))
-			},
-		},
-		noEventString("addr.hostname.root_domain"),
-	}, addrRows...),
-	TypeBind: addrRows,
+	TypeLink:    {retvalRow, syscallPathRow, syscallDestinationRow},
+	TypeConnect: append(append([]row[Event]{}, hostnameRows...), addrRows...),
+	TypeBind:    addrRows,
 }
 
 func createExit(e *Event) *ExitEvent {

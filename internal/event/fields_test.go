@@ -31,6 +31,12 @@ func read(f *Field, e *Event) any {
 		return f.String(e)
 	case f.Strings != nil:
 		return f.Strings(e)
+	case f.Ints != nil:
+		var ints []int64
+		for i := range f.Ints(e) {
+			ints = append(ints, f.IntAt(e, i))
+		}
+		return ints
 	}
 	return f.IP(e)
 }
@@ -50,6 +56,8 @@ func readElem(f *Field, p *Process) any {
 // sample is a value of the field's type, as JSON and as it reads.
 func sample(f *Field) (any, any) {
 	switch {
+	case f.Array && f.Kind == KindInt:
+		return []any{"BPF_MAP_LOOKUP_ELEM", 7}, []int64{1, 7}
 	case f.Array:
 		return []string{"a", "b"}, []string{"a", "b"}
 	case f.Kind == KindBool:
@@ -82,7 +90,7 @@ func TestEveryField(t *testing.T) {
 		functions := 0
 		for _, set := range []bool{
 			f.Bool != nil, f.Int != nil, f.String != nil, f.Strings != nil, f.IP != nil,
-			f.ElemBool != nil, f.ElemInt != nil, f.ElemString != nil, f.ElemStrings != nil,
+			f.Ints != nil && f.IntAt != nil, f.ElemBool != nil, f.ElemInt != nil, f.ElemString != nil, f.ElemStrings != nil,
 		} {
 			if set {
 				functions++
@@ -100,7 +108,7 @@ func TestEveryField(t *testing.T) {
 		}
 		empty := &Event{Type: f.Event}
 		switch f.Name {
-		case "event.origin", "event.os", "event.source":
+		case "event.origin", "event.os", "event.source", "mount.visible":
 			assert.NotEmpty(t, read(f, empty), f.Name)
 		default:
 			assert.Zero(t, read(f, empty), f.Name)
@@ -214,9 +222,9 @@ func TestFieldProperties(t *testing.T) {
 		assert.Equal(t, want, got, name)
 		assert.Equal(t, name, f.Name)
 	}
-	_, ok := LookupField("dns.question.name")
+	_, ok := LookupField("imds.url")
 	assert.False(t, ok)
-	assert.True(t, IsUnproduced("dns"))
+	assert.True(t, IsUnproduced("imds"))
 	assert.False(t, IsUnproduced("open"))
 	for legacy, name := range legacyNames {
 		if f, ok := LookupField(legacy); assert.True(t, ok, legacy) {
@@ -343,6 +351,10 @@ func TestFieldAllocations(t *testing.T) {
 				f.Strings(e)
 			case f.IP != nil:
 				f.IP(e)
+			case f.Ints != nil:
+				for i := range f.Ints(e) {
+					f.IntAt(e, i)
+				}
 			default:
 				f.Bool(e)
 			}
@@ -353,4 +365,9 @@ func TestFieldAllocations(t *testing.T) {
 	}
 	readAll()
 	assert.Zero(t, testing.AllocsPerRun(10, readAll))
+	for typ := TypeExec; typ < NumTypes; typ++ {
+		e = testEvent(typ, 1)
+		readAll()
+		assert.Zero(t, testing.AllocsPerRun(10, readAll), typ)
+	}
 }

@@ -316,9 +316,14 @@ func (p *flatParser) value(f *Field, raw any) (*flatValue, error) {
 		}
 		v := &flatValue{a: make([]string, len(list))}
 		for i, x := range list {
-			if v.a[i], ok = x.(string); !ok {
-				return nil, fmt.Errorf("member %d is %s, expected a string", i, jsonType(x))
+			if v.a[i], ok = x.(string); ok {
+				continue
 			}
+			n, ok := x.(json.Number)
+			if !ok || f.Kind != KindInt {
+				return nil, fmt.Errorf("member %d is %s, expected %s", i, jsonType(x), map[bool]string{true: "a number or a constant", false: "a string"}[f.Kind == KindInt])
+			}
+			v.a[i] = n.String()
 		}
 		return v, nil
 	}
@@ -499,9 +504,8 @@ func (p *constParser) unary() (int64, error) {
 // unproduced are the event types of the rule language that Picket does not produce yet, and its other roots of fields.
 var unproduced = func() map[string]bool {
 	m := map[string]bool{}
-	for _, name := range strings.Fields(`accept bpf capabilities capset cgroup_write chdir dns fim imds load_module mmap
-		mount mprotect network network_flow_monitor ondemand packet prctl ptrace removexattr selinux setgid setrlimit
-		setsockopt setuid setxattr signal socket splice sysctl umount unload_module unshare utimes`) {
+	for _, name := range strings.Fields(`capabilities cgroup_write fim imds network_flow_monitor ondemand packet prctl setrlimit
+		setsockopt socket sysctl unshare`) {
 		m[name] = true
 	}
 	return m

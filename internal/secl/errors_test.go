@@ -126,7 +126,7 @@ func TestCompileErrors(t *testing.T) {
 		{`open.file.pathh == "/x"`, "1:1", ReasonFieldNotFound, `field "open.file.pathh" not found`},
 		{`process.pid == 1 && foo`, "1:21", ReasonFieldNotFound, `field "foo" not found`},
 		{`open`, "1:1", ReasonFieldNotFound, "not found"},
-		{`dns.question.name == "x"`, "1:1", ReasonUnsupportedType, "event type dns, which Picket does not produce yet"},
+		{`imds.url == "x"`, "1:1", ReasonUnsupportedType, "event type imds, which Picket does not produce yet"},
 		{`fim.write.file.path == "/x"`, "1:1", ReasonUnsupportedType, "does not produce yet"},
 		{`open.flags == 1 && exec.pid == 2`, "1:20", ReasonMultipleEvents, "multiple events is not supported: open and exec"},
 		{`open.flags == 1 || exec.pid == 2`, "1:20", ReasonMultipleEvents, "multiple events"},

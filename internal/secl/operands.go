@@ -30,6 +30,18 @@ func readField(o *operand, f *event.Field) {
 	case f.IP != nil:
 		get := f.IP
 		o.ip = func(c *Context) netip.Prefix { return get(c.Event) }
+	case f.Ints != nil:
+		n, at := f.Ints, f.IntAt
+		o.array = true
+		o.weight += 5
+		o.anyI = func(c *Context, ok func(*Context, int64) bool) bool {
+			for i := range n(c.Event) {
+				if ok(c, at(c.Event, i)) {
+					return true
+				}
+			}
+			return false
+		}
 	case f.Strings != nil:
 		get := f.Strings
 		setList(o, func(c *Context) []string { return get(c.Event) })
