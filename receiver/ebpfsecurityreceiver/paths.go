@@ -247,6 +247,20 @@ func (r *resolver) openIn(root int, path string, flags uint64) (int, error) {
 	})
 }
 
+// openTries is how often a name is looked up in the cache. The kernel gives up if anything is renamed or mounted meanwhile,
+// anywhere, and says the same (EAGAIN) of a name that is not in the cache.
+const openTries = 4
+
+// openStep opens as openIn does, and again if that may help.
+func (r *resolver) openStep(root int, path string, flags uint64) (fd int, err error) {
+	for range openTries {
+		if fd, err = r.openIn(root, path, flags); !errors.Is(err, unix.EAGAIN) {
+			break
+		}
+	}
+	return fd, err
+}
+
 // find opens path below a root for the first of the processes; seen is where the collector sees what it found. The kernel does
 // not follow every symbolic link from its cache alone: not one whose access time it then has to note, which is every new
 // one, and none of an overlay. And it takes /proc/self for the collector.
@@ -293,20 +307,20 @@ func (r *resolver) follow(root int, path string, flags uint64, pids []uint32) (i
 		name, after, more := strings.Cut(strings.TrimLeft(rest, "/"), "/")
 		switch name {
 		case "":
-			return r.openIn(root, done+"/", flags)
+			return r.openStep(root, done+"/", flags)
 		case ".":
 			rest = after
 			continue
 		case "..":
 			done, rest = done[:max(strings.LastIndexByte(done, '/'), 0)], after
-			dir, err := r.openIn(root, done+"/", unix.O_DIRECTORY)
+			dir, err := r.openStep(root, done+"/", unix.O_DIRECTORY)
 			if err != nil {
 				return -1, err
 			}
 			enter(dir)
 			continue
 		}
-		fd, err := r.openIn(at, name, unix.O_NOFOLLOW)
+		fd, err := r.openStep(at, name, unix.O_NOFOLLOW)
 		if err != nil {
 			return -1, err
 		}

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -373,6 +374,47 @@ func TestBaseName(t *testing.T) {
 	for p, want := range map[string]string{"/a/b": "b", "/": "", "a": "a", "": ""} {
 		assert.Equal(t, want, baseName(p))
 	}
+}
+
+// TestLookupBesideMounts looks a path up while somebody mounts and renames all the time: the kernel gives a look-up from its
+// cache alone up when either happens meanwhile, wherever it is.
+func TestLookupBesideMounts(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("mounting needs root")
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "a", "f")
+	require.NoError(t, os.Mkdir(filepath.Dir(file), 0o700))
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	sub := []string{filepath.Join(dir, "x"), filepath.Join(dir, "y")}
+	require.NoError(t, os.Mkdir(sub[0], 0o700))
+
+	stop, mounts := make(chan struct{}), make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with its namespace
+		err := errors.Join(unix.Unshare(unix.CLONE_NEWNS), unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+		for done := false; err == nil && !done; {
+			err = errors.Join(unix.Mount(dir, dir, "", unix.MS_BIND, ""), unix.Unmount(dir, unix.MNT_DETACH), os.Rename(sub[0], sub[1]), os.Rename(sub[1], sub[0]))
+			select {
+			case <-stop:
+				done = true
+			default:
+			}
+		}
+		mounts <- err
+	}()
+	r, err := newResolver()
+	require.NoError(t, err)
+	defer r.close()
+	missed := 0
+	for range 50_000 {
+		if !r.lookup(nil, r.ns, file, lookFollow).ok {
+			missed++
+		}
+	}
+	close(stop)
+	require.NoError(t, <-mounts)
+	assert.Zero(t, missed)
 }
 
 func BenchmarkLookup(b *testing.B) {
