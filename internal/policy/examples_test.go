@@ -4,6 +4,7 @@
 package policy
 
 import (
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -33,6 +34,67 @@ var exampleEvents = map[string]struct {
 			`{"type":"open","open.file.path":"/etc/cron.d/x.dpkg-new","open.flags":"O_WRONLY|O_CREAT","process.file.name":"dpkg"}`,
 			`{"type":"open","open.file.path":"/etc/cron.daily/x","open.flags":"O_WRONLY|O_CREAT","process.file.name":"sed","process.ancestors":[{"file.name":"dash"},{"file.name":"dpkg"},{"file.name":"apt-get"}]}`,
 		},
+	},
+	"kernel_module_from_unusual_place": {
+		hit: []string{
+			`{"type":"load_module","load_module.loaded_from_memory":true,"load_module.name":"x"}`,
+			`{"type":"load_module","load_module.file.path":"/tmp/x.ko","load_module.name":"x","process.file.name":"insmod"}`,
+		},
+		quiet: []string{
+			`{"type":"load_module","load_module.file.path":"/usr/lib/modules/6.1.0-18-amd64/kernel/net/x.ko","process.file.name":"kmod"}`,
+			`{"type":"load_module","load_module.file.path":"/var/lib/dkms/x/x.ko","process.file.name":"kmod","process.ancestors":[{"file.name":"dkms"}]}`,
+		},
+	},
+	"selinux_switched_off": {
+		hit:   []string{`{"type":"selinux","selinux.enforce.status":"permissive","process.file.name":"setenforce"}`, `{"type":"selinux","selinux.enforce.status":"disabled"}`},
+		quiet: []string{`{"type":"selinux","selinux.enforce.status":"enforcing"}`, `{"type":"selinux","selinux.bool.name":"x","selinux.bool.state":"off"}`},
+	},
+	"sensor_killed": {
+		hit: []string{
+			`{"type":"signal","signal.type":"SIGKILL","signal.target.file.name":"falco","process.file.name":"bash"}`,
+			`{"type":"signal","signal.type":"SIGSTOP","signal.target.file.name":"picket","process.file.name":"kill"}`,
+		},
+		quiet: []string{
+			`{"type":"signal","signal.type":"SIGTERM","signal.target.file.name":"auditd","process.file.name":"systemd"}`,
+			`{"type":"signal","signal.type":"SIGHUP","signal.target.file.name":"falco","process.file.name":"logrotate"}`,
+			`{"type":"signal","signal.type":"SIGKILL","signal.target.file.name":"sleep","process.file.name":"bash"}`,
+		},
+	},
+	"process_memory_written_by_ptrace": {
+		hit:   []string{`{"type":"ptrace","ptrace.request":"PTRACE_POKETEXT","process.file.name":"inject","ptrace.tracee.file.name":"sshd"}`},
+		quiet: []string{`{"type":"ptrace","ptrace.request":"PTRACE_ATTACH","process.file.name":"strace"}`, `{"type":"ptrace","ptrace.request":"PTRACE_TRACEME","process.file.name":"x"}`},
+	},
+	"code_mapped_from_memfd": {
+		hit:   []string{`{"type":"mmap","mmap.protection":"PROT_READ|PROT_EXEC","mmap.file.name":"memfd:x","process.file.name":"python3"}`},
+		quiet: []string{`{"type":"mmap","mmap.protection":"PROT_READ|PROT_EXEC","mmap.file.name":"libc.so.6"}`, `{"type":"mmap","mmap.protection":"PROT_READ","mmap.file.name":"memfd:x"}`, `{"type":"mmap","mmap.protection":"PROT_EXEC","mmap.file.name":"memfd:doublemapper"}`},
+	},
+	"writable_code_in_unusual_program": {
+		hit:   []string{`{"type":"mprotect","mprotect.req_protection":"VM_READ|VM_WRITE|VM_EXEC","process.file.path":"/dev/shm/x"}`},
+		quiet: []string{`{"type":"mprotect","mprotect.req_protection":"VM_READ|VM_EXEC","process.file.path":"/dev/shm/x"}`, `{"type":"mprotect","mprotect.req_protection":"VM_READ|VM_WRITE|VM_EXEC","process.file.path":"/usr/bin/node"}`},
+	},
+	"file_system_mounted_in_container": {
+		hit:   []string{`{"type":"mount","mount.fs_type":"ext4","mount.mountpoint.path":"/mnt","container.id":"abc","process.file.name":"mount"}`},
+		quiet: []string{`{"type":"mount","mount.fs_type":"ext4","mount.mountpoint.path":"/mnt","process.file.name":"mount"}`, `{"type":"mount","mount.fs_type":"tmpfs","container.id":"abc","process.file.name":"mount"}`},
+	},
+	"became_root_without_login_program": {
+		hit:   []string{`{"type":"setuid","setuid.uid":0,"process.uid":1000,"process.file.name":"exploit"}`},
+		quiet: []string{`{"type":"setuid","setuid.uid":0,"process.uid":1000,"process.file.name":"sudo"}`, `{"type":"setuid","setuid.uid":33,"process.uid":0,"process.file.name":"apache2"}`, `{"type":"setuid","setuid.uid":0,"process.uid":0,"process.file.name":"cron"}`},
+	},
+	"file_capability_set": {
+		hit:   []string{`{"type":"setxattr","setxattr.file.destination.name":"security.capability","setxattr.file.path":"/tmp/x","process.file.name":"setcap"}`},
+		quiet: []string{`{"type":"setxattr","setxattr.file.destination.name":"security.capability","process.file.name":"setcap","process.ancestors":[{"file.name":"dash"},{"file.name":"dpkg"}]}`, `{"type":"setxattr","setxattr.file.destination.name":"user.x","process.file.name":"setfattr"}`},
+	},
+	"program_time_changed": {
+		hit:   []string{`{"type":"utimes","utimes.file.path":"/usr/bin/ls","process.file.name":"touch"}`},
+		quiet: []string{`{"type":"utimes","utimes.file.path":"/usr/bin/ls","process.file.name":"dpkg"}`, `{"type":"utimes","utimes.file.path":"/home/u/x","process.file.name":"touch"}`},
+	},
+	"bpf_program_loaded_from_unusual_place": {
+		hit:   []string{`{"type":"bpf","bpf.cmd":"BPF_PROG_LOAD","bpf.prog.name":"x","process.file.path":"/tmp/x"}`},
+		quiet: []string{`{"type":"bpf","bpf.cmd":"BPF_PROG_LOAD","process.file.path":"/usr/lib/systemd/systemd"}`, `{"type":"bpf","bpf.cmd":"BPF_MAP_CREATE","process.file.path":"/tmp/x"}`},
+	},
+	"mining_pool_looked_up": {
+		hit:   []string{`{"type":"dns","dns.question.name":"pool.MINEXMR.com","dns.question.type":"A"}`},
+		quiet: []string{`{"type":"dns","dns.question.name":"deb.debian.org","dns.question.type":"AAAA"}`, `{"type":"dns","dns.question.name":"minexmr.com.example.org"}`},
 	},
 	"cron_file_moved_in": {
 		hit: []string{`{"type":"rename","rename.file.path":"/tmp/x","rename.file.destination.path":"/etc/cron.hourly/x","process.file.name":"mv"}`},
@@ -309,4 +371,24 @@ func TestExamplesAreDescribed(t *testing.T) {
 			assert.True(t, hasTactic && hasTechnique, "%s: %q", r.ID, r.Info.Tags)
 		}
 	}
+}
+
+// TestRealPolicy loads a policy that is in use, if it is beside the repository: what of it is loaded, and what is left out.
+func TestRealPolicy(t *testing.T) {
+	path := filepath.Join("..", "..", "..", "shared", "policies", "default_2024-03-28.policy")
+	if _, err := os.Stat(path); err != nil {
+		t.Skip("the shared policy is not beside the repository")
+	}
+	set, report := Load([]string{path}, Options{})
+	require.Empty(t, report.Problems())
+	assert.Len(t, set.ids, 165)
+	require.Len(t, report.Policies, 1)
+	filtered := 0
+	for _, r := range report.Policies[0].Rules {
+		if r.Message != "" {
+			assert.Contains(t, r.Message, "windows", r.ID)
+			filtered++
+		}
+	}
+	assert.Equal(t, 13, filtered)
 }
