@@ -445,6 +445,7 @@ const (
 	SyscallVarAnchorType          = "anchor_type"
 	SyscallVarAnchorUsed          = "anchor_used"
 	SyscallVarConfig              = "config"
+	SyscallVarReaderAsleep        = "reader_asleep"
 	SyscallVarSyscalls            = "syscalls"
 )
 
@@ -554,6 +555,7 @@ type SyscallVariableSpecs struct {
 	AnchorType        *ebpf.VariableSpec `ebpf:"anchor_type"`
 	AnchorUsed        *ebpf.VariableSpec `ebpf:"anchor_used"`
 	Config            *ebpf.VariableSpec `ebpf:"config"`
+	ReaderAsleep      *ebpf.VariableSpec `ebpf:"reader_asleep"`
 	Syscalls          *ebpf.VariableSpec `ebpf:"syscalls"`
 }
 
@@ -637,6 +639,7 @@ type SyscallVariables struct {
 	AnchorType        *ebpf.Variable `ebpf:"anchor_type"`
 	AnchorUsed        *ebpf.Variable `ebpf:"anchor_used"`
 	Config            *ebpf.Variable `ebpf:"config"`
+	ReaderAsleep      *ebpf.Variable `ebpf:"reader_asleep"`
 	Syscalls          *ebpf.Variable `ebpf:"syscalls"`
 }
 

@@ -68,6 +68,7 @@ const (
 	SyscallDirectVarAnchorType          = "anchor_type"
 	SyscallDirectVarAnchorUsed          = "anchor_used"
 	SyscallDirectVarConfig              = "config"
+	SyscallDirectVarReaderAsleep        = "reader_asleep"
 	SyscallDirectVarSyscalls            = "syscalls"
 )
 
@@ -177,6 +178,7 @@ type SyscallDirectVariableSpecs struct {
 	AnchorType        *ebpf.VariableSpec `ebpf:"anchor_type"`
 	AnchorUsed        *ebpf.VariableSpec `ebpf:"anchor_used"`
 	Config            *ebpf.VariableSpec `ebpf:"config"`
+	ReaderAsleep      *ebpf.VariableSpec `ebpf:"reader_asleep"`
 	Syscalls          *ebpf.VariableSpec `ebpf:"syscalls"`
 }
 
@@ -260,6 +262,7 @@ type SyscallDirectVariables struct {
 	AnchorType        *ebpf.Variable `ebpf:"anchor_type"`
 	AnchorUsed        *ebpf.Variable `ebpf:"anchor_used"`
 	Config            *ebpf.Variable `ebpf:"config"`
+	ReaderAsleep      *ebpf.Variable `ebpf:"reader_asleep"`
 	Syscalls          *ebpf.Variable `ebpf:"syscalls"`
 }
 

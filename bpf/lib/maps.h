@@ -162,6 +162,9 @@ struct {
 } dns_owners SEC(".maps");
 
 const volatile struct pk_config config = {};
+
+/* User space sets it when it has found nothing for a while: the next record wakes it, and clears this. */
+volatile __u32 reader_asleep = 0;
 /* The numbers of the kernel's own tasks, then those of 32-bit ones. */
 const volatile struct pk_syscall syscalls[2 * PK_MAX_SYSCALLS] = {};
 
@@ -273,10 +276,13 @@ __noinline int submit(__u32 key, __u32 type, __u32 lifecycle)
 		pk_count(type, PK_LOST_RESERVED);
 		return 0;
 	}
-	/* A wake-up costs more than everything else here. User space drains on a timer; it is woken only each time that the
-	 * fill crosses an eighth of the ring above the half. */
+	/* A wake-up costs more than everything else here. User space drains on a timer while there is something; it is woken
+	 * only by the first record after a pause, and each time that the fill crosses an eighth of the ring above the half. */
 	after = avail + len;
-	if (after >= config.ring_size / 2 && (avail / (config.ring_size / 8 + 1)) != (after / (config.ring_size / 8 + 1)))
+	if (reader_asleep) {
+		reader_asleep = 0;
+		flags = BPF_RB_FORCE_WAKEUP;
+	} else if (after >= config.ring_size / 2 && (avail / (config.ring_size / 8 + 1)) != (after / (config.ring_size / 8 + 1)))
 		flags = BPF_RB_FORCE_WAKEUP;
 	if (bpf_ringbuf_output(&events, s->data, len, flags))
 		pk_count(type, PK_LOST_RING_FULL);

@@ -78,7 +78,7 @@ type ScopeConfig struct {
 
 // DrainConfig says how often the ring buffer is read.
 type DrainConfig struct {
-	// MinInterval is used under load, MaxInterval when idle.
+	// MinInterval is used under load. When idle the intervals grow to MaxInterval, and the first event ends one.
 	MinInterval time.Duration `mapstructure:"min_interval"`
 	MaxInterval time.Duration `mapstructure:"max_interval"`
 

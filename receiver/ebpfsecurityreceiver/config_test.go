@@ -48,7 +48,7 @@ func TestConfig(t *testing.T) {
 	for name, want := range map[string]*Config{
 		"": {
 			Backend: BackendAuto, Schema: SchemaStandard, RingBufferSize: 8 << 20,
-			Drain:         DrainConfig{MinInterval: 20 * time.Millisecond, MaxInterval: 50 * time.Millisecond},
+			Drain:         DrainConfig{MinInterval: 20 * time.Millisecond, MaxInterval: 500 * time.Millisecond},
 			Batch:         BatchConfig{MaxRecords: 512, Timeout: 200 * time.Millisecond, QueueSize: 64},
 			Args:          ArgsConfig{Scrub: true},
 			EnvsWithValue: privacy.DefaultEnvsWithValue,
@@ -99,7 +99,7 @@ func TestConfigMistakes(t *testing.T) {
 			"process_tree: retention: -1s must not be negative",
 		},
 		"ring_below_a_page":             {fmt.Sprintf("ring_buffer_size: 64 must be a power of two and at least a page of %d bytes", page)},
-		"intervals_the_wrong_way_round": {"drain: need 1ms <= min_interval (60ms) <= max_interval (50ms) <= 1s"},
+		"intervals_the_wrong_way_round": {"drain: need 1ms <= min_interval (600ms) <= max_interval (500ms) <= 1s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := load(t, name)

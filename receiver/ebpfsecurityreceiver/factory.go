@@ -26,7 +26,7 @@ func createDefaultConfig() component.Config {
 		Backend:        BackendAuto,
 		Schema:         SchemaStandard,
 		RingBufferSize: 8 << 20,
-		Drain:          DrainConfig{MinInterval: 20 * time.Millisecond, MaxInterval: 50 * time.Millisecond},
+		Drain:          DrainConfig{MinInterval: 20 * time.Millisecond, MaxInterval: 500 * time.Millisecond},
 		Batch:          BatchConfig{MaxRecords: 512, Timeout: 200 * time.Millisecond, QueueSize: 64},
 		Args:           ArgsConfig{Scrub: true},
 		EnvsWithValue:  privacy.DefaultEnvsWithValue,

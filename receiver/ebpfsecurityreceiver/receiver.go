@@ -335,12 +335,13 @@ func (r *securityReceiver) drainLoop() {
 			interval = min(2*last, r.cfg.Drain.MaxInterval)
 		}
 		now := time.Now()
-		if r.batch.records.Len() > 0 {
-			if now.Sub(r.batch.since) >= r.cfg.Batch.Timeout {
-				r.flush()
-			}
-		} else {
+		switch age := now.Sub(r.batch.since); {
+		case r.batch.records.Len() == 0:
 			r.batch.since = now
+		case age >= r.cfg.Batch.Timeout:
+			r.flush()
+		default:
+			interval = min(interval, r.cfg.Batch.Timeout-age)
 		}
 		if now.Sub(lastTick) < tick {
 			continue

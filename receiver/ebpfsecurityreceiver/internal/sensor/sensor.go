@@ -62,6 +62,8 @@ type Sensor struct {
 	links  []link.Link
 	reader *ringbuf.Reader
 	rec    ringbuf.Record
+	asleep *ebpf.Variable // of the kernel side: the next record wakes Drain
+	idle   uint32         // 1: the last Drain found nothing
 	cpus   int
 }
 
@@ -122,6 +124,7 @@ func Open(o *Options) (_ *Sensor, err error) {
 	if s.reader, err = ringbuf.NewReader(s.coll.Maps["events"]); err != nil {
 		return nil, fmt.Errorf("open the ring buffer: %w", err)
 	}
+	s.asleep = s.coll.Variables["reader_asleep"]
 	return s, s.attach()
 }
 
@@ -306,9 +309,10 @@ func (s *Sensor) InUpperLayer(fd int) (upper, ok bool) {
 	return flags&bpf.FileUpper != 0, err == nil && flags&bpf.FileOverlay != 0
 }
 
-// Close detaches everything. It may be called more than once.
+// Close detaches everything. It may be called more than once, and not during a Drain.
 func (s *Sensor) Close() error {
 	errs := []error{s.Detach()}
+	s.asleep = nil
 	if s.reader != nil {
 		errs = append(errs, s.reader.Close())
 	}
@@ -328,31 +332,50 @@ func (s *Sensor) Detach() error {
 	return errors.Join(errs...)
 }
 
-// Drain waits until wait has passed or the ring buffer is half full, then gives every record that is there to handle. It
-// returns the number of records. A record that cannot be decoded is given to handle as its error. After Close the error is
-// os.ErrClosed.
+// maxDrained is how many records one Drain gives at most, so that its caller gets to do something else.
+const maxDrained = 1 << 16
+
+// Drain waits until wait has passed or the ring buffer is half full, then gives every record that is there to handle, up to
+// maxDrained. It returns the number of records. After a Drain that found none, the first record ends the wait too. A record that
+// cannot be decoded is given to handle as its error. After Close the error is os.ErrClosed.
 func (s *Sensor) Drain(wait time.Duration, handle func(*Record, error)) (int, error) {
+	if s.asleep == nil {
+		return 0, os.ErrClosed
+	}
+	if err := s.asleep.Set(s.idle); err != nil {
+		return 0, fmt.Errorf("tell the kernel side to wake this one: %w", err)
+	}
+	// What was written before has not seen it, and what is just being written need not have: the caller's waits after a
+	// Drain without records are short at first, and find that.
+	if s.idle != 0 && s.reader.AvailableBytes() > 0 {
+		wait = 0
+	}
+	s.idle = 1
 	var rec Record
 	n := 0
 	s.reader.SetDeadline(time.Now().Add(wait))
-	for {
+	for n < maxDrained {
 		err := s.reader.ReadInto(&s.rec)
 		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
+		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, ringbuf.ErrFlushed):
 			return n, nil
 		case errors.Is(err, ringbuf.ErrClosed):
 			return n, os.ErrClosed
 		case err != nil:
 			return n, fmt.Errorf("read the ring buffer: %w", err)
 		}
-		n++
+		if n++; n == 1 {
+			s.idle = 0
+			s.reader.SetDeadline(time.Unix(1, 0)) // no more waiting
+		}
 		_, err = rec.Decode(s.rec.RawSample)
 		handle(&rec, err)
 	}
+	return n, nil
 }
 
-// Interrupt makes a Drain in another goroutine return at once.
-func (s *Sensor) Interrupt() { s.reader.SetDeadline(time.Unix(1, 0)) }
+// Interrupt makes a Drain in another goroutine, or else the next one, wait no longer.
+func (s *Sensor) Interrupt() { _ = s.reader.Flush() } // fails only if it is closed, and then nobody waits
 
 // Snapshot gives a record of type exec with the flag bpf.Snapshot for every process, also those outside of the scope.
 func (s *Sensor) Snapshot(handle func(*Record, error)) error {
