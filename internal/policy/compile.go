@@ -14,7 +14,8 @@ import (
 
 // compile compiles the merged macros and rules into set.
 func (l *loader) compile(set *Set) {
-	env := &secl.Env{Variables: secl.NewVariables()}
+	set.variables = secl.NewVariables()
+	env := &secl.Env{Variables: set.variables}
 	for _, m := range l.macros {
 		env.Macros = append(env.Macros, secl.Macro{ID: m.id, Expression: m.expression.value, Values: m.values})
 	}
@@ -34,6 +35,7 @@ func (l *loader) compile(set *Set) {
 			l.compileRule(set, env, r)
 		}
 	}
+	set.freeze()
 }
 
 // active says whether the rule is to be compiled.
@@ -102,9 +104,16 @@ func (l *loader) compileRule(set *Set, env *secl.Env, m *mergedRule) {
 			m.failExpression(&v, err)
 			return
 		}
+		env.Filter = true
+		filter, err := secl.Compile(v.expression, env)
+		env.Filter = false
+		if err != nil { // a bug: it has just been compiled
+			m.failExpression(&v, err)
+			return
+		}
 		r := &Rule{
 			ID: m.id, Type: program.EventType(), Program: program, Info: info, Every: m.every, Silent: m.silent,
-			need: program.Need(),
+			need: program.Need(), filter: filter,
 		}
 		if !m.compileToken(r) || !m.compileActions(env, r) {
 			return
@@ -265,9 +274,6 @@ func typeOf(k event.Kind, list bool) string {
 
 // noteInert says in the report which parts of a rule load and do nothing.
 func (m *mergedRule) noteInert() {
-	if mentions(m.expression.value, fimPrefix) {
-		m.entity.note("fim.write.file stands for open, chmod, chown, link, rename and unlink; utimes events are not produced yet")
-	}
 	for _, a := range m.actions {
 		if a.set != nil && a.set.scopeField.value != "" {
 			m.entity.note("%d:%d: action set with scope_field %s", a.pos.Line, a.pos.Column, notYet)

@@ -25,6 +25,7 @@ var fimEvents = []struct {
 	{event.TypeLink, []string{"link.file."}, ""},
 	{event.TypeRename, []string{"rename.file.", "rename.file.destination."}, ""},
 	{event.TypeUnlink, []string{"unlink.file."}, ""},
+	{event.TypeUtimes, []string{"utimes.file."}, ""},
 }
 
 // variant is an expression to compile, and how it came from the rule's own.

@@ -19,7 +19,7 @@ func TestExpandFIM(t *testing.T) {
 	for _, v := range expandFIM(expr) {
 		got[v.event] = v.expression
 	}
-	assert.Len(t, got, 6)
+	assert.Len(t, got, 7)
 	assert.Equal(t, "(chmod.file.path == \"fim.write.file.x\" && chmod.file.uid == 0 # fim.write.file.y\n)", got[event.TypeChmod])
 	assert.Equal(t, "(rename.file.path == \"fim.write.file.x\" && rename.file.uid == 0 # fim.write.file.y\n) || "+
 		"(rename.file.destination.path == \"fim.write.file.x\" && rename.file.destination.uid == 0 # fim.write.file.y\n)", got[event.TypeRename])

@@ -27,7 +27,8 @@ type Rule struct {
 	// Silent rules make no detection. They are for their actions.
 	Silent bool
 
-	need    event.Need // of the program, the actions and the token
+	filter  *secl.Program // true for every event that Program may be true for, whatever is found out of it later
+	need    event.Need    // of the program, the actions and the token
 	effects []effect
 	token   []*event.Field
 }
@@ -45,6 +46,10 @@ type Set struct {
 	agentVersion string
 	byType       [event.NumTypes][]*Rule
 	need         [event.NumTypes]event.Need
+	index        [event.NumTypes]*index // of the programs
+	filter       [event.NumTypes]*index // of the filters
+	keep         event.TypeSet          // types that the state of rules is about
+	variables    *secl.Variables
 	ids          map[string]struct{}
 	files        map[string]*file
 	hash         [sha256.Size]byte

@@ -122,6 +122,9 @@ func (c *compiler) compareInts(n *compareNode, l, r *operand) (operand, *Error) 
 		pos: pos, kind: event.KindBool, static: l.static && r.static, weight: l.weight + r.weight + 1,
 		b: intComparison(op, l, r, age),
 	}
+	if op == "==" && r.static && !r.array && !age {
+		o.cover = intKeys(l, r.i(nil))
+	}
 	o.fold()
 	if negated {
 		o = negate(o)
@@ -190,6 +193,7 @@ func (c *compiler) compareStrings(n *compareNode, l, r *operand) (operand, *Erro
 	}
 	o := operand{pos: l.pos, kind: event.KindBool, static: l.static && r.static, weight: l.weight + r.weight + weight}
 	o.b = applyString(subject, test)
+	o.cover = stringKeys(subject, value)
 	o.fold()
 	if n.op[0] == '!' {
 		o = negate(o)
@@ -281,6 +285,9 @@ func (c *compiler) member(n *memberNode) (operand, *Error) {
 		o.b = anyCommon(l.b, l.anyB, r.anyB, c.boolSlot(), func(a, b bool) bool { return a == b })
 	case event.KindInt:
 		o.b = c.intMembership(&l, &r)
+		if r.static && !l.static {
+			o.cover = intKeys(&l, r.value(&Context{}).Ints...)
+		}
 	case event.KindIP:
 		if n.op == "allin" {
 			o.b = allCommon(l.ip, l.anyIP, r.anyIP, l.array, c.ipSlot())
@@ -288,11 +295,11 @@ func (c *compiler) member(n *memberNode) (operand, *Error) {
 			o.b = anyCommon(l.ip, arrayOnly(&l, l.anyIP), r.anyIP, c.ipSlot(), overlap)
 		}
 	default:
-		f, weight, err := c.stringMembership(&l, &r)
+		f, keys, weight, err := c.stringMembership(&l, &r)
 		if err != nil {
 			return operand{}, err
 		}
-		o.b = f
+		o.b, o.cover = f, keys
 		o.weight += weight
 	}
 	if o.static {
@@ -320,24 +327,28 @@ func arrayOnly[T any](o *operand, all anyFunc[T]) anyFunc[T] {
 type slot[T any] func(*Context) *T
 
 func (c *compiler) boolSlot() slot[bool] {
+	c.impure++
 	n := c.p.slots.bools
 	c.p.slots.bools++
 	return func(c *Context) *bool { return &c.bools[n] }
 }
 
 func (c *compiler) intSlot() slot[int64] {
+	c.impure++
 	n := c.p.slots.ints
 	c.p.slots.ints++
 	return func(c *Context) *int64 { return &c.ints[n] }
 }
 
 func (c *compiler) stringSlot() slot[string] {
+	c.impure++
 	n := c.p.slots.strings
 	c.p.slots.strings++
 	return func(c *Context) *string { return &c.strings[n] }
 }
 
 func (c *compiler) ipSlot() slot[netip.Prefix] {
+	c.impure++
 	n := c.p.slots.ips
 	c.p.slots.ips++
 	return func(c *Context) *netip.Prefix { return &c.ips[n] }
@@ -387,7 +398,7 @@ func (c *compiler) intMembership(l, r *operand) boolFunc {
 	return func(c *Context) bool { return test(c, get(c)) }
 }
 
-func (c *compiler) stringMembership(l, r *operand) (boolFunc, int, *Error) {
+func (c *compiler) stringMembership(l, r *operand) (f boolFunc, cover []Key, weight int, err *Error) {
 	subject, list := l, r
 	switch {
 	case len(r.literals)+len(r.templates) > 0:
@@ -398,11 +409,11 @@ func (c *compiler) stringMembership(l, r *operand) (boolFunc, int, *Error) {
 			fold:      l.options.fold || r.options.fold,
 			extension: l.options.extension || r.options.extension,
 		})
-		return anyCommon(l.s, l.anyS, r.anyS, c.stringSlot(), equals), 5, nil
+		return anyCommon(l.s, l.anyS, r.anyS, c.stringSlot(), equals), nil, 5, nil
 	}
 	test, weight, err := stringTest(subject, list)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, 0, err
 	}
-	return applyString(subject, test), weight, nil
+	return applyString(subject, test), stringKeys(subject, list), weight, nil
 }

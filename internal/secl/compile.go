@@ -29,6 +29,9 @@ type Env struct {
 	Variables *Variables
 	// RequireEvent refuses an expression that reads no field of an event type, as rules must.
 	RequireEvent bool
+	// Filter compiles what only has to be false if the expression will be false for certain, although variables and fields
+	// that are unavailable (event.FieldUnavailable) are not known yet.
+	Filter bool
 
 	macros map[string]*macro
 }
@@ -153,6 +156,12 @@ type compiler struct {
 	inside []string        // the same, outermost first
 	nodes  int
 
+	// For boolean: how often something was read that is not known yet; how often something that is not the same for every
+	// program that reads it; whether the present part is negated; and how deep it is in an operand of a comparison.
+	unknown, impure int
+	negated         bool
+	atom            int
+
 	p         *Program
 	seen      map[string]bool
 	iterators map[string]int // iterator variable → index
@@ -164,7 +173,7 @@ func newCompiler(env *Env) *compiler {
 
 func compileNode(n node, env *Env) (*Program, *operand, *Error) {
 	c := newCompiler(env)
-	o, err := c.compile(n)
+	o, err := c.boolean(n)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -182,10 +191,16 @@ func (c *compiler) compile(n node) (operand, *Error) {
 	case *logicalNode:
 		return c.logical(n)
 	case *compareNode:
+		c.atom++
+		defer func() { c.atom-- }()
 		return c.compare(n)
 	case *memberNode:
+		c.atom++
+		defer func() { c.atom-- }()
 		return c.member(n)
 	case *arithNode:
+		c.atom++
+		defer func() { c.atom-- }()
 		return c.arith(n)
 	case *unaryNode:
 		return c.unary(n)
@@ -336,6 +351,7 @@ func (c *compiler) field(pos Pos, name string) (operand, *Error) {
 		return operand{}, compileError(pos, ReasonIterator, "%q: %q is no field of an element", full, f.Name)
 	case f.Iterator == "":
 		readField(&o, f)
+		o.field = f
 	case element == nil:
 		readAll(&o, f)
 	default:
@@ -385,6 +401,7 @@ func (c *compiler) element(pos Pos, ix *index) (func(*Context) *event.Process, *
 	if ix.text == "" || !isIteratorName(ix.text) {
 		return nil, compileError(pos, ReasonIterator, "iterator variable %q is not allowed: use a letter, such as [A]", ix.text)
 	}
+	c.impure++
 	n, ok := c.iterators[ix.text]
 	if !ok {
 		if n = len(c.iterators); n == MaxIterators {
@@ -407,6 +424,9 @@ func (c *compiler) read(pos Pos, f *event.Field) *Error {
 			return compileError(pos, ReasonMultipleEvents, "rule with multiple events is not supported: %s and %s", c.p.eventType, f.Event)
 		}
 		c.p.eventType = f.Event
+	}
+	if f.Source == event.FieldUnavailable {
+		c.unknown++
 	}
 	if !c.seen[f.Name] {
 		c.seen[f.Name] = true
@@ -455,7 +475,7 @@ func (c *compiler) logical(n *logicalNode) (operand, *Error) {
 	var fs []operand
 	or, at := n.or, n.l.at()
 	add := func(x node) *Error {
-		o, err := c.compile(x)
+		o, err := c.boolean(x)
 		if err != nil {
 			return err
 		}
@@ -497,7 +517,9 @@ func (c *compiler) logical(n *logicalNode) (operand, *Error) {
 		bs[i] = o.b
 		weight += o.weight
 	}
-	return operand{pos: at, kind: event.KindBool, weight: weight, b: chain(bs, or)}, nil
+	o := operand{pos: at, kind: event.KindBool, weight: weight, b: chain(bs, or)}
+	o.cover, o.guard = coverOf(dynamic, or)
+	return o, nil
 }
 
 // chain joins functions by or, or else by and.
@@ -531,13 +553,15 @@ func (c *compiler) typeError(o *operand, expected string) *Error {
 }
 
 func (c *compiler) unary(n *unaryNode) (operand, *Error) {
-	x, err := c.compile(n.x)
+	want, compile := event.KindInt, c.compile
+	if n.op == '!' {
+		want, compile = event.KindBool, c.boolean
+		c.negated = !c.negated
+		defer func() { c.negated = !c.negated }()
+	}
+	x, err := compile(n.x)
 	if err != nil {
 		return operand{}, err
-	}
-	want := event.KindInt
-	if n.op == '!' {
-		want = event.KindBool
 	}
 	if x.kind != want || x.array {
 		return operand{}, c.typeError(&x, want.String())

@@ -32,6 +32,11 @@ type operand struct {
 	options  options
 	name     string // what it is, for messages: field "x"
 
+	field *event.Field // whose value it is; nil if it is computed, or of an iterator
+	// Of a bool: what an event has, and needs, for it to be true.
+	cover []Key
+	guard *Guard
+
 	// Scalars: the one of kind.
 	b  boolFunc
 	i  intFunc
@@ -123,6 +128,7 @@ func boolOperand(pos Pos, static bool, weight int, f boolFunc) operand {
 func negate(o operand) operand {
 	f := o.b
 	o.b = func(c *Context) bool { return !f(c) }
+	o.cover = nil
 	o.fold()
 	return o
 }

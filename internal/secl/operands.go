@@ -154,6 +154,7 @@ func (c *compiler) length(x operand) (operand, *Error) {
 func count[T any](c *compiler, all anyFunc[T]) intFunc {
 	slot := c.p.slots.ints
 	c.p.slots.ints++
+	c.impure++
 	one := func(c *Context, _ T) bool { c.ints[slot]++; return false }
 	return func(c *Context) int64 {
 		c.ints[slot] = 0
@@ -171,6 +172,7 @@ const (
 // variable compiles ${name}, also with .length.
 func (c *compiler) variable(pos Pos, name string) (operand, *Error) {
 	o := operand{pos: pos, weight: 10, name: fmt.Sprintf("variable %q", name)}
+	c.impure++
 	var variables *Variables
 	if c.env != nil {
 		variables = c.env.Variables
@@ -187,6 +189,7 @@ func (c *compiler) variable(pos Pos, name string) (operand, *Error) {
 			readField(&o, f)
 			return o, nil
 		case variableUUID:
+			c.unknown++
 			o.kind = event.KindString
 			o.s = func(*Context) string { return newUUID() }
 			return o, nil
@@ -212,6 +215,7 @@ func (c *compiler) variable(pos Pos, name string) (operand, *Error) {
 		}
 		return operand{}, err
 	}
+	c.unknown++
 	if !c.seen["$"+name] {
 		c.seen["$"+name] = true
 		c.p.variables = append(c.p.variables, v)
@@ -336,6 +340,7 @@ func (c *compiler) str(n *stringNode) (operand, *Error) {
 		return o, nil
 	}
 	parts = append(parts, templatePart{text: literal})
+	c.impure++ // it writes into the scratch of the context
 	o.static, o.literals = false, nil
 	o.s = func(c *Context) string {
 		start := len(c.scratch)

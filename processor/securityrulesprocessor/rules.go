@@ -205,8 +205,9 @@ func (p *rules) record(ctx context.Context, w *worker, rs *ruleset, lr plog.LogR
 	w.context.Now = timeOf(lr)
 	w.context.Host = w.readHost().ID
 	detected := false
-	for _, r := range rs.Rules(t) {
-		if r.Program.Match(&w.context) && p.matched(ctx, w, rs, r, lr, out) {
+	w.matcher.Match(rs.Set, &w.context)
+	for r := w.matcher.Next(); r != nil; r = w.matcher.Next() {
+		if p.matched(ctx, w, rs, r, lr, out) {
 			detected = true
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 
 	"github.com/picketsec/picket/internal/event"
+	"github.com/picketsec/picket/internal/policy"
 	"github.com/picketsec/picket/internal/secl"
 )
 
@@ -15,6 +16,7 @@ type worker struct {
 	decoder event.Decoder
 	event   event.Event
 	context secl.Context
+	matcher policy.Matcher
 	token   []byte // scratch
 
 	resource  pcommon.Resource // at hand
