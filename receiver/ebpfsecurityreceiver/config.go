@@ -40,6 +40,8 @@ type Config struct {
 	EnvsWithValue []string `mapstructure:"envs_with_value"`
 	// ProcessTree bounds the process tree.
 	ProcessTree ProcessTreeConfig `mapstructure:"process_tree"`
+	// Policies names a security_policies extension: events that none of its rules can match become no records.
+	Policies *component.ID `mapstructure:"policies"`
 	// Storage names a storage extension, in which the last sequence number is kept; without it a restart cannot tell what
 	// was missed.
 	Storage *component.ID `mapstructure:"storage"`

@@ -45,6 +45,7 @@ func load(t *testing.T, name string) (*Config, error) {
 func TestConfig(t *testing.T) {
 	yes, no := true, false
 	storage := component.MustNewIDWithName("file_storage", "picket")
+	policies := component.MustNewIDWithName("security_policies", "own")
 	for name, want := range map[string]*Config{
 		"": {
 			Backend: BackendAuto, Schema: SchemaStandard, RingBufferSize: 8 << 20,
@@ -67,6 +68,7 @@ func TestConfig(t *testing.T) {
 			EnvsWithValue: []string{"LANG"},
 			ProcessTree:   ProcessTreeConfig{MaxProcesses: 2048, Retention: 5 * time.Second},
 			Storage:       &storage,
+			Policies:      &policies,
 		},
 	} {
 		t.Run("ebpf_security/"+name, func(t *testing.T) {

@@ -181,6 +181,14 @@ func (r *securityReceiver) newTelemetry() (*metadata.TelemetryBuilder, error) {
 			}
 			return nil
 		}),
+		tb.RegisterReceiverEbpfSecurityEventsFilteredCallback(func(_ context.Context, o metric.Int64Observer) error {
+			for t := range event.NumTypes {
+				if n := r.count.filtered[t].Load(); n > 0 {
+					o.Observe(n, byType[t])
+				}
+			}
+			return nil
+		}),
 		tb.RegisterReceiverEbpfSecurityEventsLostCallback(func(_ context.Context, o metric.Int64Observer) error {
 			for t := range event.NumTypes {
 				for why := range bpf.NoteStateFull {

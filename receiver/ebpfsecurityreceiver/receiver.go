@@ -68,6 +68,7 @@ var dropNames = [numDrops]string{"malformed", "queue_full", "refused"}
 // counters are read by the metrics' callbacks while the drain goroutine writes them.
 type counters struct {
 	read, emitted [event.NumTypes]atomic.Int64
+	filtered      [event.NumTypes]atomic.Int64
 	dropped       [event.NumTypes][numDrops]atomic.Int64
 	lost          [event.NumTypes][bpf.NumLosses]atomic.Int64
 	recursion     atomic.Int64
@@ -94,6 +95,7 @@ type securityReceiver struct {
 	clock     *hostinfo.Clock
 	kernel    kernel
 	conv      *converter
+	filter    *ruleFilter // nil: everything becomes a record
 	store     stateStore
 	telemetry *metadata.TelemetryBuilder
 	count     counters
@@ -151,6 +153,11 @@ func (r *securityReceiver) Start(ctx context.Context, host component.Host) (err 
 			return errors.New("scope: process_trees: " + hint)
 		}
 		r.set.Logger.Warn(hint + ": arguments of processes that run already, and names of users of containers, are not known")
+	}
+	if r.cfg.Policies != nil {
+		if r.filter, err = newRuleFilter(host, *r.cfg.Policies); err != nil {
+			return err
+		}
 	}
 	scope, err := r.cfg.Scope.resolveScope()
 	if err != nil {
@@ -405,6 +412,9 @@ func (r *securityReceiver) handle(rec *sensor.Record, err error) {
 	switch {
 	case int(rec.Type) == bpf.TypeIOUring:
 		r.reportRing(ev)
+	case r.types.Has(typ) && r.filter != nil && !r.filter.keeps(ev, r.host.ID):
+		r.count.filtered[typ].Add(1)
+		return
 	case r.types.Has(typ):
 		r.seq++
 		ev.Facts.Sequence = r.seq
@@ -516,6 +526,8 @@ func (r *securityReceiver) Shutdown(ctx context.Context) error {
 
 func (r *securityReceiver) release(ctx context.Context) error {
 	var errs []error
+	r.filter.close()
+	r.filter = nil
 	if r.telemetry != nil {
 		r.telemetry.Shutdown()
 		r.telemetry = nil

@@ -30,6 +30,7 @@ type TelemetryBuilder struct {
 	registrations                        []metric.Registration
 	ReceiverEbpfSecurityEventsDropped    metric.Int64ObservableCounter
 	ReceiverEbpfSecurityEventsEmitted    metric.Int64ObservableCounter
+	ReceiverEbpfSecurityEventsFiltered   metric.Int64ObservableCounter
 	ReceiverEbpfSecurityEventsLost       metric.Int64ObservableCounter
 	ReceiverEbpfSecurityEventsRead       metric.Int64ObservableCounter
 	ReceiverEbpfSecurityIoUringProcesses metric.Int64ObservableCounter
@@ -72,6 +73,21 @@ func (builder *TelemetryBuilder) RegisterReceiverEbpfSecurityEventsEmittedCallba
 		cb(ctx, &observerInt64{inst: builder.ReceiverEbpfSecurityEventsEmitted, obs: o})
 		return nil
 	}, builder.ReceiverEbpfSecurityEventsEmitted)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverEbpfSecurityEventsFilteredCallback sets callback for observable ReceiverEbpfSecurityEventsFiltered metric.
+func (builder *TelemetryBuilder) RegisterReceiverEbpfSecurityEventsFilteredCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverEbpfSecurityEventsFiltered, obs: o})
+		return nil
+	}, builder.ReceiverEbpfSecurityEventsFiltered)
 	if err != nil {
 		return err
 	}
@@ -238,6 +254,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	builder.ReceiverEbpfSecurityEventsEmitted, err = builder.meter.Int64ObservableCounter(
 		"otelcol_receiver_ebpf_security_events_emitted",
 		metric.WithDescription("Events handed to the pipeline as log records. [Development]"),
+		metric.WithUnit("{event}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverEbpfSecurityEventsFiltered, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_ebpf_security_events_filtered",
+		metric.WithDescription("Events that became no records because no rule of `policies` can match them. [Development]"),
 		metric.WithUnit("{event}"),
 	)
 	errs = errors.Join(errs, err)
