@@ -14,7 +14,6 @@ import (
 
 // compile compiles the merged macros and rules into set.
 func (l *loader) compile(set *Set) {
-	set.variables = secl.NewVariables()
 	env := &secl.Env{Variables: set.variables}
 	for _, m := range l.macros {
 		env.Macros = append(env.Macros, secl.Macro{ID: m.id, Expression: m.expression.value, Values: m.values})

@@ -74,6 +74,9 @@ func Load(paths []string, opts Options) (*Set, *Report) {
 	l.fields = machine.filterFields()
 
 	set := newSet(opts.AgentVersion)
+	if opts.Previous != nil {
+		set.variables.Continue(opts.Previous.variables)
+	}
 	files := l.readFiles(paths, opts.Previous)
 	for _, f := range files {
 		if f != nil {

@@ -41,7 +41,8 @@ func (r *Rule) AppendToken(dst []byte, e *event.Event) []byte {
 	return dst
 }
 
-// Set is what Load made of policy files. It is immutable and safe for concurrent use, and so are its variables, whose values live as long as it does.
+// Set is what Load made of policy files. It is immutable and safe for concurrent use. The values of its variables are shared with
+// the set before it (Options.Previous), as far as both have a variable of that name, scope and type.
 type Set struct {
 	agentVersion string
 	byType       [event.NumTypes][]*Rule
@@ -56,7 +57,7 @@ type Set struct {
 }
 
 func newSet(agentVersion string) *Set {
-	return &Set{agentVersion: agentVersion, ids: map[string]struct{}{}, files: map[string]*file{}}
+	return &Set{agentVersion: agentVersion, variables: secl.NewVariables(), ids: map[string]struct{}{}, files: map[string]*file{}}
 }
 
 // Rules are the rules about events of type t, in the order of evaluation. The caller must not change the slice.

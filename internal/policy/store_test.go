@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picketsec/picket/internal/event"
+	"github.com/picketsec/picket/internal/secl"
 )
 
 func rule(id string) string {
@@ -133,4 +134,43 @@ func TestStoreConcurrency(t *testing.T) {
 	close(done)
 	wg.Wait()
 	assert.True(t, s.Current().Has("r19"))
+}
+
+// A variable keeps its values when the rules change, as long as it is the same one.
+func TestValuesOutliveAReload(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.policy")
+	store := NewStore([]string{path}, Options{Machine: testMachine()}, OnRuleErrorLoad)
+	load := func(actions, expression string) *Set {
+		t.Helper()
+		require.NoError(t, os.WriteFile(path, []byte("rules:\n  - id: sets\n    expression: exec.comm == \"x\"\n    actions:\n"+actions+
+			"  - id: reads\n    expression: '"+expression+"'\n"), 0o600))
+		report, changed := store.Load()
+		require.Empty(t, report.Problems())
+		require.True(t, changed)
+		return store.Current()
+	}
+	at := func(set *Set, comm string) (ids []string) {
+		t.Helper()
+		ev, err := event.ParseFlatEvent([]byte(`{"type":"exec","process.pid":7,"exec.comm":"` + comm + `"}`))
+		require.NoError(t, err)
+		c := &secl.Context{Event: ev, Host: "h"}
+		var m Matcher
+		m.Match(set, c)
+		for r := m.Next(); r != nil; r = m.Next() {
+			ids = append(ids, r.ID)
+			require.NoError(t, r.Act(c))
+		}
+		return ids
+	}
+	const reads = `exec.comm == "y" && ${process.n} == 3 && "b" in ${list}`
+	first := load("      - set: {name: n, value: 3, scope: process}\n      - set: {name: list, value: [a, b]}\n", reads)
+	assert.Empty(t, at(first, "y"))
+	assert.Equal(t, []string{"sets"}, at(first, "x"))
+	assert.Equal(t, []string{"reads"}, at(first, "y"))
+	second := load("      - set: {name: n, value: 4, scope: process}\n      - set: {name: list, value: [c]}\n", reads)
+	assert.Equal(t, []string{"reads"}, at(second, "y"), "the values of before")
+	assert.Equal(t, []string{"sets"}, at(second, "x"))
+	assert.Empty(t, at(second, "y"))
+	third := load("      - set: {name: n, value: x, scope: process}\n      - set: {name: list, value: [1]}\n", `exec.comm == "y" && ${process.n} == "" && ${list.length} == 0`)
+	assert.Equal(t, []string{"reads"}, at(third, "y"), "of another type is another variable")
 }

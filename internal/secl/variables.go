@@ -93,10 +93,15 @@ func (s *VariableSpec) typeName() string {
 type Variables struct {
 	mu   sync.RWMutex
 	vars map[string]*Variable
+	old  *Variables // whose values go on
 }
 
 // NewVariables returns a Variables without any.
 func NewVariables() *Variables { return &Variables{vars: map[string]*Variable{}} }
+
+// Continue makes variables that are declared from here on begin with the values that those of the same name, scope and type
+// have in old, and share them with these: who still uses old sees the same.
+func (v *Variables) Continue(old *Variables) { v.old = old }
 
 // Declare adds a variable. Declaring it again with the same type returns the one that exists; another type is an error.
 func (v *Variables) Declare(spec VariableSpec) (*Variable, error) {
@@ -123,7 +128,12 @@ func (v *Variables) Declare(spec VariableSpec) (*Variable, error) {
 		}
 		return old, nil
 	}
-	nv := &Variable{VariableSpec: spec, cells: map[scopeKey]*cell{}}
+	nv := &Variable{VariableSpec: spec}
+	if old, ok := v.old.Lookup(spec.Ref()); ok && old.Kind == spec.Kind && old.List == spec.List {
+		nv.values = old.values
+	} else {
+		nv.values = &values{cells: map[scopeKey]*cell{}}
+	}
 	v.vars[spec.Ref()] = nv
 	return nv, nil
 }
@@ -177,6 +187,10 @@ type cell struct {
 // Variable is a declared variable with its values.
 type Variable struct {
 	VariableSpec
+	*values
+}
+
+type values struct {
 	mu      sync.RWMutex
 	cells   map[scopeKey]*cell
 	evicted atomic.Uint64
