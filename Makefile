@@ -49,6 +49,7 @@ vm-test: ## Load every BPF object in guests: kernels 5.10 and 6.12 on amd64, 6.1
 .PHONY: lint
 lint: ## Run golangci-lint and check formatting
 	$(GO) tool -modfile=internal/tools/golangci/go.mod golangci-lint run ./...
+	cd test/rulebench && $(GO) vet .
 
 .PHONY: generate
 generate: ## Regenerate BPF objects and bindings (needs clang 16), component metadata and docs
@@ -57,6 +58,11 @@ generate: ## Regenerate BPF objects and bindings (needs clang 16), component met
 .PHONY: bench
 bench: ## Run the benchmarks of every stage
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/... ./receiver/... ./processor/... ./exporter/...
+
+.PHONY: bench-rules
+bench-rules: ## Compare rules with the same conditions in OTTL and CEL
+	$(GO) test ./internal/policy -run '^$$' -bench Match
+	cd test/rulebench && $(GO) test -run '^$$' -bench .
 
 .PHONY: bench-system
 bench-system: build ## Measure what Picket costs this machine: open+close, fork+exec, events until the first loss (needs root)
