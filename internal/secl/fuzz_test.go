@@ -44,7 +44,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzCompile: what compiles evaluates, twice the same, and right on with an empty event.
+// FuzzCompile: what compiles evaluates, twice the same, and right on with an empty event. Its filter is true where it is,
+// and so is its guard.
 func FuzzCompile(f *testing.F) {
 	for _, s := range fuzzSeeds {
 		f.Add(s)
@@ -59,6 +60,12 @@ func FuzzCompile(f *testing.F) {
 			}
 			return
 		}
+		env.Filter = true
+		filter, err := Compile(src, env)
+		env.Filter = false
+		if err != nil {
+			t.Fatalf("%q compiles, but not as a filter: %v", src, err)
+		}
 		c := &Context{Now: now}
 		for _, e := range events {
 			c.Event = e
@@ -66,6 +73,12 @@ func FuzzCompile(f *testing.F) {
 			first := p.Match(c)
 			if !strings.Contains(src, variableUUID) && p.Match(c) != first {
 				t.Fatalf("%q: two evaluations differ", src)
+			}
+			if first && !filter.Match(c) && !strings.Contains(src, variableUUID) {
+				t.Fatalf("%q is true, and filtered", src)
+			}
+			if g := p.Guard(); first && g != nil && !g.Test(c) {
+				t.Fatalf("%q is true, and not its guard %s", src, g.Text)
 			}
 			if time.Since(start) > 5*time.Second {
 				t.Fatalf("%q takes too long", src)
