@@ -230,10 +230,11 @@ func readAny(f *Field, e *Event) any {
 	if f.Iterator == "" {
 		return read(f, e)
 	}
-	if len(e.Process.Ancestors) == 0 {
+	elements := f.Elements(e)
+	if len(elements) == 0 {
 		return nil
 	}
-	return readElem(f, e.Process.Ancestors[0])
+	return readElem(f, elements[0])
 }
 
 // TestFieldsRoundTrip gives each field of the rule language a value, sends the event as a record, and reads the field again
@@ -258,7 +259,7 @@ func TestFieldsRoundTrip(t *testing.T) {
 			switch v := distinct(f, i); {
 			case f.Iterator != "":
 				a := &Process{}
-				e.Process.Ancestors = []*Process{a}
+				lineageOf(f.Iterator).create(e).Ancestors = []*Process{a}
 				err = f.setElem(a, v)
 			case f.Kind == KindIP && typ == TypeConnect:
 				e.Connect = &ConnectEvent{Addr: IPPortFamily{IP: v.ip.Addr()}}

@@ -75,8 +75,9 @@ type Field struct {
 	Name     string
 	Event    Type // TypeAny: every event has it
 	Kind     Kind
-	Array    bool   // Strings instead of String
-	Iterator string // name of the iterator that the field runs over, such as process.ancestors; empty if none
+	Array    bool                    // Strings instead of String
+	Iterator string                  // name of the iterator that the field runs over, such as process.ancestors; empty if none
+	Elements func(*Event) []*Process // the elements of the Iterator, nearest first; nil without one
 
 	PathGlob        bool // patterns are globs by path segment, values must be absolute
 	CaseInsensitive bool
@@ -142,11 +143,41 @@ func Fields() []*Field {
 // IteratorAncestors is the iterator over the ancestors of the acting process, nearest first.
 const IteratorAncestors = "process.ancestors"
 
-// IsIterator reports whether name is an iterator; fields below it may be bound to one element by name[X].
-func IsIterator(name string) bool { return name == IteratorAncestors }
+// lineage is an iterator: the ancestors of a process of the event, nearest first.
+type lineage struct {
+	name   string
+	event  Type
+	need   Need
+	get    func(*Event) *ProcessContext // nil if the event has none
+	create func(*Event) *ProcessContext // for flat events: get, or make one
+}
 
-// Elements returns the elements of the ancestors iterator.
-func Elements(e *Event) []*Process { return e.Process.Ancestors }
+// lineages are all iterators.
+var lineages = []lineage{
+	{
+		name: IteratorAncestors, get: func(e *Event) *ProcessContext { return &e.Process },
+		create: func(e *Event) *ProcessContext { return &e.Process },
+	},
+	{name: "signal.target.ancestors", event: TypeSignal, need: NeedOther, get: targetOf, create: createTargetContext},
+	{name: "ptrace.tracee.ancestors", event: TypePTrace, need: NeedOther, get: targetOf, create: createTargetContext},
+}
+
+func (l *lineage) elements(e *Event) []*Process {
+	if p := l.get(e); p != nil {
+		return p.Ancestors
+	}
+	return nil
+}
+
+func lineageOf(name string) *lineage {
+	if i := slices.IndexFunc(lineages, func(l lineage) bool { return l.name == name }); i >= 0 {
+		return &lineages[i]
+	}
+	return nil
+}
+
+// IsIterator reports whether name is an iterator; fields below it may be bound to one element by name[X].
+func IsIterator(name string) bool { return lineageOf(name) != nil }
 
 // row is a field relative to an object of type T. The same rows serve every object of that type.
 type row[T any] struct {
@@ -190,6 +221,7 @@ type object[T any] struct {
 	create func(*Event) *T // for flat events: get, or make one
 	flat   func(*T) **flatValues
 	// For objects of an iterator's element, instead of get and create.
+	of         *lineage
 	elem       func(*Process) *T
 	createElem func(*Process) *T
 }
@@ -213,7 +245,7 @@ func add[T any](fs fields, o object[T], rows []row[T], names ...string) {
 		}
 		setKind(f, r)
 		if o.elem != nil {
-			f.Iterator = IteratorAncestors
+			f.Iterator, f.Elements = o.of.name, o.of.elements
 			f.Weight += weightIterator
 			bindElem(f, r, o)
 		} else {
@@ -382,7 +414,9 @@ func buildFields() fields {
 		}, actorRows)
 	}
 	addProcess(fs, "process.parent.", TypeAny, NeedParent, parent, createParent)
-	addAncestors(fs)
+	for i := range lineages {
+		addAncestors(fs, &lineages[i])
+	}
 	add(fs, object[Event]{get: self, create: self, flat: flatOfEvent}, commonRows)
 	add(fs, object[File]{
 		prefix: "exec.file.metadata.", event: TypeExec, flat: flatOfFile,
@@ -445,27 +479,29 @@ func addProcess(fs fields, prefix string, t Type, need Need, get, create func(*E
 	}, fileRows)
 }
 
-// addAncestors adds the fields of the ancestors iterator.
-func addAncestors(fs fields) {
-	const prefix = IteratorAncestors + "."
+// addAncestors adds the fields of an iterator.
+func addAncestors(fs fields, l *lineage) {
+	prefix, need := l.name+".", l.need|NeedAncestors
 	process := func(p *Process) *Process { return p }
 	add(fs, object[Process]{
-		prefix: prefix, need: NeedAncestors, elem: process, createElem: process, flat: flatOfProcess,
+		prefix: prefix, event: l.event, need: need, of: l, elem: process, createElem: process, flat: flatOfProcess,
 	}, processRows)
 	add(fs, object[File]{
-		prefix: prefix + "file.", need: NeedAncestors | NeedExecutable, elem: executable, createElem: createExecutable, flat: flatOfFile,
+		prefix: prefix + "file.", event: l.event, need: need | NeedExecutable, of: l,
+		elem: executable, createElem: createExecutable, flat: flatOfFile,
 	}, fileRows)
 	add(fs, object[File]{
-		prefix: prefix + "interpreter.file.", need: NeedAncestors | NeedExecutable, elem: interpreter, createElem: createInterpreter, flat: flatOfFile,
+		prefix: prefix + "interpreter.file.", event: l.event, need: need | NeedExecutable, of: l,
+		elem: interpreter, createElem: createInterpreter, flat: flatOfFile,
 	}, fileRows)
-	add(fs, object[Event]{prefix: prefix, need: NeedAncestors, get: self, create: self, flat: flatOfEvent}, []row[Event]{{
-		name: "length", source: FieldDerived,
+	length := prefix + "length"
+	add(fs, object[Event]{event: l.event, need: need, get: self, create: self, flat: flatOfEvent}, []row[Event]{{
+		name: length, source: FieldDerived,
 		i: func(e *Event) int64 {
-			if v := e.flat.get("length"); v != nil {
+			if v := e.flat.get(length); v != nil {
 				return v.i
 			}
-			return int64(len(e.Process.Ancestors))
+			return int64(len(l.elements(e)))
 		},
 	}})
-	fs[IteratorAncestors+".length"].Source = FieldDerived
 }

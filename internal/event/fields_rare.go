@@ -244,6 +244,12 @@ func createTarget(e *Event) *ProcessContext {
 	return *at
 }
 
+// createTargetContext makes the process too: without it there is no lineage either.
+func createTargetContext(e *Event) *ProcessContext {
+	createTargetProcess(e)
+	return createTarget(e)
+}
+
 func target(e *Event) *Process {
 	if t := targetOf(e); t != nil {
 		return t.Process
@@ -273,8 +279,7 @@ func targetParent(e *Event) *Process {
 }
 
 func createTargetParent(e *Event) *Process {
-	createTargetProcess(e) // without it there is no parent either
-	t := createTarget(e)
+	t := createTargetContext(e)
 	if t.Parent == nil {
 		t.Parent = &Process{}
 	}

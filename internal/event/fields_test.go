@@ -98,7 +98,7 @@ func TestEveryField(t *testing.T) {
 		}
 		assert.Equal(t, 1, functions, f.Name)
 		if f.Iterator != "" {
-			assert.Equal(t, want, readElem(f, e.Process.Ancestors[1]), f.Name)
+			assert.Equal(t, want, readElem(f, f.Elements(e)[1]), f.Name)
 			assert.Zero(t, readElem(f, nil), f.Name)
 			continue
 		}
@@ -333,15 +333,17 @@ func TestFieldAllocations(t *testing.T) {
 		for _, f := range fields {
 			switch {
 			case f.Iterator != "":
-				switch {
-				case f.ElemInt != nil:
-					f.ElemInt(e.Process.Ancestors[0])
-				case f.ElemString != nil:
-					f.ElemString(e.Process.Ancestors[0])
-				case f.ElemStrings != nil:
-					f.ElemStrings(e.Process.Ancestors[0])
-				default:
-					f.ElemBool(e.Process.Ancestors[0])
+				for _, p := range f.Elements(e) {
+					switch {
+					case f.ElemInt != nil:
+						f.ElemInt(p)
+					case f.ElemString != nil:
+						f.ElemString(p)
+					case f.ElemStrings != nil:
+						f.ElemStrings(p)
+					default:
+						f.ElemBool(p)
+					}
 				}
 			case f.Int != nil:
 				f.Int(e)

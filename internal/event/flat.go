@@ -103,7 +103,7 @@ func ParseNetwork(s string) (netip.Prefix, error) {
 //
 // Ints are numbers or constant expressions ("O_RDWR|O_CREAT"), addresses and networks are strings, arrays are lists of
 // strings, timestamps are nanoseconds or relative ("now-5s"). "process.ancestors" is a list of objects, nearest first,
-// with names relative to process. What is not given is the zero value, unless it derives from what is given: argv gives
+// with names relative to process, and so are the ancestors of a signal's target and of a tracee. What is not given is the zero value, unless it derives from what is given: argv gives
 // args, mode gives rights. Legacy names are accepted. Without a type the event is of TypeAny.
 func ParseFlatEvent(data []byte) (*Event, error) {
 	return ParseFlatEventAt(data, Time(time.Now().UnixNano()))
@@ -166,13 +166,15 @@ func (p *flatParser) parse(members map[string]any) error {
 		}
 		p.now = p.e.Date
 	}
-	if v, ok := members[IteratorAncestors]; ok {
-		if err := p.ancestors(v); err != nil {
-			return err
+	for i := range lineages {
+		if v, ok := members[lineages[i].name]; ok {
+			if err := p.ancestors(&lineages[i], v); err != nil {
+				return err
+			}
 		}
 	}
 	for name, v := range members {
-		if name == flatType || name == flatTimestamp || name == IteratorAncestors {
+		if name == flatType || name == flatTimestamp || IsIterator(name) {
 			continue
 		}
 		if err := p.field(name, v); err != nil {
@@ -182,17 +184,25 @@ func (p *flatParser) parse(members map[string]any) error {
 	return nil
 }
 
+// fits checks that what is of event type t may be in this event.
+func (p *flatParser) fits(name string, t Type) error {
+	switch {
+	case t == TypeAny || t == p.e.Type:
+		return nil
+	case p.e.Type == TypeAny:
+		return fmt.Errorf("field %q is of event type %s, and the event has no type", name, t)
+	}
+	return fmt.Errorf("field %q is of event type %s, and the event's is %s", name, t, p.e.Type)
+}
+
 // field sets one field.
 func (p *flatParser) field(name string, raw any) error {
 	f, ok := LookupField(name)
 	if !ok {
 		return fmt.Errorf("unknown field %q", name)
 	}
-	if f.Event != TypeAny && f.Event != p.e.Type {
-		if p.e.Type == TypeAny {
-			return fmt.Errorf("field %q is of event type %s, and the event has no type", name, f.Event)
-		}
-		return fmt.Errorf("field %q is of event type %s, and the event's is %s", name, f.Event, p.e.Type)
+	if err := p.fits(name, f.Event); err != nil {
+		return err
 	}
 	if f.Iterator != "" {
 		return p.elements(f, name, raw)
@@ -241,34 +251,41 @@ func sameValue(f *Field, e *Event, v *flatValue) bool {
 }
 
 // ancestors reads the list of ancestors.
-func (p *flatParser) ancestors(raw any) error {
+func (p *flatParser) ancestors(l *lineage, raw any) error {
+	if err := p.fits(l.name, l.event); err != nil {
+		return err
+	}
 	list, ok := raw.([]any)
 	if !ok {
-		return fmt.Errorf("%s is %s, not a list", IteratorAncestors, jsonType(raw))
+		return fmt.Errorf("%s is %s, not a list", l.name, jsonType(raw))
 	}
 	if len(list) > maxFlatAncestors {
-		return fmt.Errorf("%s has more than %d elements", IteratorAncestors, maxFlatAncestors)
+		return fmt.Errorf("%s has more than %d elements", l.name, maxFlatAncestors)
 	}
+	if len(list) == 0 {
+		return nil
+	}
+	owner := l.create(p.e)
 	for i, x := range list {
 		object, ok := x.(map[string]any)
 		if !ok {
-			return fmt.Errorf("%s[%d] is %s, not an object", IteratorAncestors, i, jsonType(x))
+			return fmt.Errorf("%s[%d] is %s, not an object", l.name, i, jsonType(x))
 		}
 		a := &Process{flat: &flatValues{}}
 		for name, raw := range object {
-			f, ok := LookupField(IteratorAncestors + "." + name)
+			f, ok := LookupField(l.name + "." + name)
 			if !ok || f.Iterator == "" {
-				return fmt.Errorf("%s[%d]: unknown field %q", IteratorAncestors, i, name)
+				return fmt.Errorf("%s[%d]: unknown field %q", l.name, i, name)
 			}
 			v, err := p.value(f, raw)
 			if err == nil {
 				err = f.setElem(a, v)
 			}
 			if err != nil {
-				return fmt.Errorf("%s[%d]: field %q: %w", IteratorAncestors, i, name, err)
+				return fmt.Errorf("%s[%d]: field %q: %w", l.name, i, name, err)
 			}
 		}
-		p.e.Process.Ancestors = append(p.e.Process.Ancestors, a)
+		owner.Ancestors = append(owner.Ancestors, a)
 	}
 	return nil
 }
@@ -282,13 +299,17 @@ func (p *flatParser) elements(f *Field, name string, raw any) error {
 	if len(list) > maxFlatAncestors {
 		return fmt.Errorf("field %q has more than %d elements", name, maxFlatAncestors)
 	}
+	if len(list) == 0 {
+		return nil
+	}
+	owner := lineageOf(f.Iterator).create(p.e)
 	for i, x := range list {
-		if i == len(p.e.Process.Ancestors) {
-			p.e.Process.Ancestors = append(p.e.Process.Ancestors, &Process{flat: &flatValues{}})
+		if i == len(owner.Ancestors) {
+			owner.Ancestors = append(owner.Ancestors, &Process{flat: &flatValues{}})
 		}
 		v, err := p.value(f, x)
 		if err == nil {
-			err = f.setElem(p.e.Process.Ancestors[i], v)
+			err = f.setElem(owner.Ancestors[i], v)
 		}
 		if err != nil {
 			return fmt.Errorf("field %q, element %d: %w", name, i, err)

@@ -57,6 +57,10 @@ func TestFlatEvent(t *testing.T) {
 		// Ancestors.
 		{`{"process.ancestors":[{"comm":"a","file.path":"/a"},{"comm":"b"}]}`, "process.parent.comm", "a"},
 		{`{"process.ancestors":[{"name":"a","filename":"/a"}]}`, "process.parent.file.path", "/a"},
+		{`{"type":"signal","signal.target.ancestors":[{"comm":"a"},{"comm":"b"}]}`, "signal.target.parent.comm", "a"},
+		{`{"type":"signal","signal.target.ancestors":[{"comm":"a"},{"comm":"b"}]}`, "signal.target.ancestors.length", int64(2)},
+		{`{"type":"signal","signal.target.ancestors":[{"comm":"a"}]}`, "process.ancestors.length", int64(0)},
+		{`{"type":"ptrace","ptrace.tracee.ancestors.comm":["a"]}`, "ptrace.tracee.parent.comm", "a"},
 		{`{"process.ancestors":[{"comm":"a"}],"process.parent.pid":3}`, "process.parent.comm", ""},
 		{`{"process.ancestors":[{"comm":"a"}],"process.parent.pid":3}`, "process.ancestors.length", int64(1)},
 		{`{"process.ancestors.comm":["a","b"]}`, "process.parent.comm", "a"},
@@ -110,6 +114,8 @@ func TestFlatEventErrors(t *testing.T) {
 		`{"process.pid":"O_RDWR|"}`:                       "expected a number or a constant",
 		`{"process.pid":"(1"}`:                            "not closed",
 		`{"process.pid":"1)"}`:                            "unexpected",
+		`{"type":"open","signal.target.ancestors":[]}`:    "is of event type signal, and the event's is open",
+		`{"signal.target.ancestors.comm":["a"]}`:          "is of event type signal, and the event has no type",
 		`{"process.ancestors":{}}`:                        "an object, not a list",
 		`{"process.ancestors":[1]}`:                       "a number, not an object",
 		`{"process.ancestors":[{"x":1}]}`:                 `process.ancestors[0]: unknown field "x"`,
@@ -142,7 +148,8 @@ func FuzzFlatEvent(f *testing.F) {
 	for _, s := range []string{
 		`{}`, `{"type":"open","open.flags":"O_RDWR|(O_CREAT)","open.file.path":"/a"}`, `{"process.ancestors":[{"comm":"a"}],"process.argv":["-a"]}`,
 		`{"type":"connect","connect.addr.ip":"10.0.0.0/8","process.created_at":"now-5s"}`, `{"type":"exit","exit.cause":"SIGNALED"}`,
-		`{"process.pid":"((((((1"}`, `{"process.ancestors.pid":[1,2]}`, `[`,
+		`{"process.pid":"((((((1"}`, `{"process.ancestors.pid":[1,2]}`,
+		`{"type":"signal","signal.target.ancestors":[{"pid":1}],"signal.target.ancestors.comm":["a","b"]}`, `[`,
 	} {
 		f.Add([]byte(s))
 	}
@@ -153,16 +160,15 @@ func FuzzFlatEvent(f *testing.F) {
 			return
 		}
 		for _, x := range fields {
-			if x.Iterator == "" {
-				read(x, e)
-			}
 			if x.Available != nil {
 				x.Available(e)
 			}
-			for _, p := range e.Process.Ancestors {
-				if x.Iterator != "" {
-					readElem(x, p)
-				}
+			if x.Iterator == "" {
+				read(x, e)
+				continue
+			}
+			for _, p := range x.Elements(e) {
+				readElem(x, p)
 			}
 		}
 	})

@@ -27,6 +27,7 @@ func TestNoAllocations(t *testing.T) {
 		{`process.argv in process.ancestors.argv && process.comm not in process.argv`, process},
 		{`process.comm in ${names} && ${names} in ["ls"] && ${names.length} == 2`, process},
 		{`process.ancestors[A].comm == "nginx" && process.ancestors[B].pid == 3`, process},
+		{`signal.target.ancestors[A].pid == process.ancestors[B].pid && signal.target.ancestors.file.name in ["sshd"]`, signal},
 		{`"/proc/${process.pid}/%{process.comm}/${ids}" == "/proc/7/sh/7,8"`, process},
 		{`open.file.path =~ "/etc/**/x.sh" && open.file.path in ETC && open.file.extension == "SH"`, open},
 		{`connect.addr.ip in [192.168.0.0/16, 10.0.0.0/8] && connect.addr.ip allin ${ips} && connect.addr.hostname == "b.EXAMPLE.org"`, connect},

@@ -355,7 +355,7 @@ func (c *compiler) field(pos Pos, name string) (operand, *Error) {
 	case element == nil:
 		readAll(&o, f)
 	default:
-		at, err := c.element(pos, element)
+		at, err := c.element(pos, f, element)
 		if err != nil {
 			return operand{}, err
 		}
@@ -388,11 +388,11 @@ func (c *compiler) indexed(o operand, name string, ix *index) (operand, *Error) 
 }
 
 // element resolves the index of an iterator to what it is bound to; nil at run time if there is no such element.
-func (c *compiler) element(pos Pos, ix *index) (func(*Context) *event.Process, *Error) {
+func (c *compiler) element(pos Pos, f *event.Field, ix *index) (func(*Context) *event.Process, *Error) {
 	if ix.n >= 0 {
-		n := ix.n
+		n, elements := ix.n, f.Elements
 		return func(c *Context) *event.Process {
-			if es := event.Elements(c.Event); n < len(es) {
+			if es := elements(c.Event); n < len(es) {
 				return es[n]
 			}
 			return nil
@@ -408,6 +408,11 @@ func (c *compiler) element(pos Pos, ix *index) (func(*Context) *event.Process, *
 			return nil, compileError(pos, ReasonLimit, "more than %d iterator variables", MaxIterators)
 		}
 		c.iterators[ix.text] = n
+		c.p.over = append(c.p.over, f)
+	}
+	if other := c.p.over[n]; other.Iterator != f.Iterator {
+		return nil, compileError(pos, ReasonIterator, "iterator variable %q runs over %s and cannot run over %s too: use another letter",
+			ix.text, other.Iterator, f.Iterator)
 	}
 	return func(c *Context) *event.Process { return c.elements[n] }, nil
 }

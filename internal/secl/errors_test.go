@@ -200,6 +200,10 @@ func TestCompileErrors(t *testing.T) {
 		{`process.comm[0] == "x"`, "1:1", ReasonIterator, "only iterators and arrays"},
 		{`process.ancestors.argv[0] == "x"`, "1:1", ReasonIterator, "no index"},
 		{`process.ancestors[A].length == 1`, "1:1", ReasonIterator, "no field of an element"},
+		{`process.ancestors[A].pid == 1 && signal.target.ancestors[A].pid == 1`, "1:34", ReasonIterator,
+			`"A" runs over process.ancestors and cannot run over signal.target.ancestors too`},
+		{`signal.target.ancestors[A].pid == 1 && ptrace.tracee.ancestors[B].pid == 1`, "1:40", ReasonMultipleEvents, "signal and ptrace"},
+		{`signal.target.ancestors[A].length == 1`, "1:1", ReasonIterator, "no field of an element"},
 		{`process.ancestors[A] == "x"`, "1:1", ReasonFieldNotFound, "not found"},
 		{`process.ancestors[A].pid == 1 && process.ancestors[B].pid == 1 && process.ancestors[C].pid == 1 && process.ancestors[D].pid == 1`, "1:100", ReasonLimit, "more than 3 iterator variables"},
 

@@ -66,6 +66,9 @@ const (
 			{"pid":2,"comm":"nginx","uid":33,"file.path":"/usr/sbin/nginx","is_thread":true},{"pid":1,"comm":"init"}]}`
 	open = `{"type":"open","open.file.path":"/etc/cron.d/x.sh","open.file.name":"x.sh","open.flags":"O_WRONLY|O_CREAT","open.retval":3,
 		"open.file.mode":33261,"open.file.change_time":"now-1h","process.comm":"sh","open.syscall.path":"../etc/cron.d/x.sh"}`
+	signal = `{"type":"signal","signal.type":"SIGKILL","signal.pid":9,"signal.target.pid":9,"signal.target.ancestors":[
+			{"pid":5,"file.name":"sshd","file.path":"/usr/local/sbin/sshd","argv":["-D"]},{"pid":1,"file.name":"init","uid":9}],
+		"process.ancestors":[{"pid":3,"comm":"bash","file.name":"bash"},{"pid":1}]}`
 	connect = `{"type":"connect","connect.addr.ip":"10.1.2.3","connect.addr.port":443,"connect.addr.family":"AF_INET",
 		"connect.addr.hostname":["API.Example.com","b.example.org"],"process.pid":7}`
 )
@@ -384,6 +387,32 @@ func TestMatch(t *testing.T) {
 			{`process.parent.file.path == "/bin/bash"`, process, true},
 			{`process.parent.interpreter.file.name == ""`, process, true},
 			{`process.ancestors.filename == "/usr/sbin/nginx" && process.ancestors.name == "init"`, process, true},
+		},
+		"lineages of other processes": {
+			{`signal.target.ancestors.file.name == "sshd"`, signal, true},
+			{`signal.target.ancestors.file.name == "bash"`, signal, false}, // the sender's
+			{`process.ancestors.file.name == "bash"`, signal, true},
+			{`signal.target.ancestors.file.name != "sshd"`, signal, false},
+			{`signal.target.ancestors.file.path =~ "/usr/**/sshd"`, signal, true},
+			{`signal.target.ancestors.pid in [1, 5]`, signal, true},
+			{`signal.target.ancestors.argv in ["-D"]`, signal, true},
+			{`signal.target.ancestors[A].file.name == "sshd" && signal.target.ancestors[A].pid == 5`, signal, true},
+			{`signal.target.ancestors[A].file.name == "sshd" && signal.target.ancestors[A].pid == 1`, signal, false},
+			{`signal.target.ancestors[A].pid == 1 && process.ancestors[B].comm == "bash"`, signal, true},
+			{`signal.target.ancestors[A].pid == 5 && process.ancestors[B].comm == "init"`, signal, false},
+			{`signal.target.ancestors[A].pid == process.ancestors[B].pid`, signal, true}, // 1
+			{`signal.target.ancestors[A].uid == 0 && process.ancestors[B].pid == signal.target.ancestors[A].pid`, signal, false},
+			{`signal.target.ancestors[0].pid == 5 && signal.target.ancestors[1].pid == 1 && signal.target.ancestors[2].pid == 0`, signal, true},
+			{`signal.target.ancestors[0].argv[0] == "-D"`, signal, true},
+			{`signal.target.ancestors.length == 2 && process.ancestors.length == 2`, signal, true},
+			{`signal.target.parent.pid == 5 && signal.target.pid == 9`, signal, true},
+			{`signal.target.ancestors.length == 0`, `{"type":"signal"}`, true},
+			{`signal.target.ancestors[A].pid != 1`, `{"type":"signal","process.ancestors":[{"pid":3}]}`, false},
+			{`signal.target.ancestors.pid == 5`, `{"type":"open"}`, false},
+			{`"%{signal.target.ancestors.pid}" == "5,1"`, signal, true},
+			{`ptrace.tracee.ancestors[X].comm == "a" && ptrace.tracee.ancestors[X].interpreter.file.name == "python3"`,
+				`{"type":"ptrace","ptrace.tracee.ancestors":[{"comm":"b"},{"comm":"a","interpreter.file.name":"python3"}]}`, true},
+			{`ptrace.tracee.ancestors.length == 1 && ptrace.tracee.parent.comm == "a"`, `{"type":"ptrace","ptrace.tracee.ancestors.comm":["a"]}`, true},
 		},
 		"variables": {
 			{`${b}`, process, true},

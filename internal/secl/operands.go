@@ -67,15 +67,15 @@ func readAll(o *operand, f *event.Field) {
 	o.array = true
 	switch {
 	case f.ElemBool != nil:
-		o.anyB = overElements(f.ElemBool)
+		o.anyB = overElements(f.Elements, f.ElemBool)
 	case f.ElemInt != nil:
-		o.anyI = overElements(f.ElemInt)
+		o.anyI = overElements(f.Elements, f.ElemInt)
 	case f.ElemString != nil:
-		o.anyS = overElements(f.ElemString)
+		o.anyS = overElements(f.Elements, f.ElemString)
 	case f.ElemStrings != nil:
-		get := f.ElemStrings
+		get, elements := f.ElemStrings, f.Elements
 		o.anyS = func(c *Context, ok func(*Context, string) bool) bool {
-			for _, p := range event.Elements(c.Event) {
+			for _, p := range elements(c.Event) {
 				for _, s := range get(p) {
 					if ok(c, s) {
 						return true
@@ -87,9 +87,9 @@ func readAll(o *operand, f *event.Field) {
 	}
 }
 
-func overElements[T any](get func(*event.Process) T) anyFunc[T] {
+func overElements[T any](elements func(*event.Event) []*event.Process, get func(*event.Process) T) anyFunc[T] {
 	return func(c *Context, ok func(*Context, T) bool) bool {
-		for _, p := range event.Elements(c.Event) {
+		for _, p := range elements(c.Event) {
 			if ok(c, get(p)) {
 				return true
 			}

@@ -33,7 +33,8 @@ type Program struct {
 	retval    bool // it reads the return value
 
 	root      operand
-	iterators int // iterator variables in use
+	iterators int            // iterator variables in use
+	over      []*event.Field // of each, a field of the iterator that it runs over
 	slots     slots
 }
 
@@ -112,7 +113,7 @@ func (p *Program) prepare(c *Context) {
 // iterate binds the iterator variables from n on to every combination of elements until the expression is true.
 // Without an element there is nothing to bind, and no match.
 func (p *Program) iterate(c *Context, n int) bool {
-	for _, element := range event.Elements(c.Event) {
+	for _, element := range p.over[n].Elements(c.Event) {
 		c.elements[n] = element
 		if n+1 < p.iterators {
 			if p.iterate(c, n+1) {

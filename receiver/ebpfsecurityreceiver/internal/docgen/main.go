@@ -245,7 +245,7 @@ once for each process image.
 }
 
 // repeated are prefixes whose fields are those of process: they would make the page several times as long.
-var repeated = []string{"process.parent.", "process.ancestors.", "exec.", "exit."}
+var repeated = []string{"process.parent.", "process.ancestors.", "exec.", "exit.", "signal.target.", "ptrace.tracee."}
 
 func fields() string {
 	var b strings.Builder
@@ -261,7 +261,10 @@ What a SECL expression can read. A string field has ` + "`.length`" + ` where th
 | **unavailable** | nothing fills it in this version: it reads as zero, empty or false, and a detection lists it |
 
 `)
-	b.WriteString("`process.parent` and `process.ancestors` have the fields of `process`, and so have `exec` and `exit`, for the process that the event is about.\n")
+	b.WriteString("`process.parent` and `process.ancestors` have the fields of `process`, and so have `exec` and `exit`, for the process that the event is about, " +
+		"and `signal.target` and `ptrace.tracee`, with `parent` and `ancestors` of their own.\n\n" +
+		"Ancestors are iterators, nearest first: `process.ancestors.comm` has the values of all, `process.ancestors[0].comm` that of the parent, and " +
+		"`process.ancestors[A].comm` that of one ancestor, the same wherever the expression says `[A]`. `argv[0]` is the first member of an array.\n")
 	names := make(map[string]bool)
 	for _, f := range event.Fields() {
 		names[f.Name] = true
