@@ -87,12 +87,21 @@ var (
 		"STATIC": 1, "DYNAMIC": 2,
 	}
 
+	// sessionTypes are the kinds of user sessions.
+	sessionTypes = map[string]int64{"unknown": 0, "k8s": 1, "ssh": 2}
+
 	otherConstants = map[string]int64{
 		"EGRESS": 1, "INGRESS": 2,
 		"SYSCTL_READ": 1, "SYSCTL_WRITE": 2,
 		"AUDIT_AUID_UNSET": int64(AUIDUnset),
 	}
 )
+
+// ownMaps are the names of Picket's own BPF maps, so that rules can leave them out.
+var ownMaps = []string{
+	"dns_owners", "events", "last_packet", "losses", "module_names", "scope_cgroups", "scope_pidns", "scope_trees", "scratch",
+	"states_large", "states_small", "used_sets",
+}
 
 func buildConstants() map[string]Constant {
 	m := make(map[string]Constant, 2048)
@@ -101,7 +110,8 @@ func buildConstants() map[string]Constant {
 		bpfProgramTypes, bpfAttachTypes, ptraceRequests, protections, mapFlags, vmFlags, signals, pipeBufFlags,
 		addressFamilies, dnsTypes, dnsClasses, dnsResponses, l3Protocols, l4Protocols, icmpTypes, exitCauses,
 		tlsVersions, socketLevels, socketOptions, socketTypes, ipOptions, ipv6Options, tcpOptions, resourceLimits,
-		prctlOptions, namespaceFlags, executableProperties, otherConstants,
+		prctlOptions, namespaceFlags, executableProperties, sessionTypes,
+		otherConstants,
 	} {
 		for name, v := range group {
 			m[name] = Constant{Kind: KindInt, Int: v}
@@ -110,6 +120,7 @@ func buildConstants() map[string]Constant {
 	for n, name := range bpfHelpers {
 		m[name] = Constant{Kind: KindInt, Int: int64(n)}
 	}
+	m["CWS_MAP_NAMES"] = Constant{Kind: KindString, Strings: ownMaps}
 	m["true"] = Constant{Kind: KindBool, Bool: true}
 	m["false"] = Constant{Kind: KindBool}
 	return m

@@ -83,6 +83,7 @@ type Field struct {
 	CaseInsensitive bool
 	Extension       bool // a file extension: values may be written without the dot
 	Timestamp       bool // nanoseconds since the epoch
+	MaxBytes        int  // no value is longer; 0: there is no limit
 	HasLength       bool // Name + ".length" is a field too
 	Weight          int
 	Need            Need // what the Decoder must read for it
@@ -210,7 +211,11 @@ const (
 	propExtension
 	propTimestamp
 	propNoCase
+	propBPFName
 )
+
+// maxBPFName is the length of the kernel's names of BPF maps and programs.
+const maxBPFName = 16
 
 // object is where rows of type T are found below a name.
 type object[T any] struct {
@@ -239,6 +244,9 @@ func add[T any](fs fields, o object[T], rows []row[T], names ...string) {
 			Name: o.prefix + r.name, Event: o.event, Need: o.need | r.need, Source: r.source, Weight: weightMember,
 			PathGlob: r.prop&propPath != 0, Extension: r.prop&propExtension != 0, Timestamp: r.prop&propTimestamp != 0,
 			CaseInsensitive: r.prop&(propExtension|propNoCase) != 0,
+		}
+		if r.prop&propBPFName != 0 {
+			f.MaxBytes = maxBPFName
 		}
 		if r.source == FieldDerived {
 			f.Weight = weightDerived

@@ -73,9 +73,13 @@ func (p part[T]) number(name string, member func(*T) *string) row[Event] {
 	}
 }
 
-func (p part[T]) text(name string, member func(*T) *string) row[Event] {
+func (p part[T]) text(name string, member func(*T) *string, ps ...prop) row[Event] {
+	var all prop
+	for _, p := range ps {
+		all |= p
+	}
 	return row[Event]{
-		name: name, source: FieldBody, need: NeedOther,
+		name: name, source: FieldBody, need: NeedOther, prop: all,
 		s: func(e *Event) string {
 			if t := p.get(e); t != nil {
 				return *member(t)
@@ -468,7 +472,18 @@ var hostnameRows = []row[Event]{
 			return int64(len(e.flat.strings("addr.hostname")))
 		},
 	},
-	noEventString("addr.hostname.root_domain"),
+	{
+		name: "addr.hostname.root_domain", source: FieldUnavailable, prop: propNoCase,
+		s: func(e *Event) string {
+			if v := e.flat.get("addr.hostname.root_domain"); v != nil {
+				return v.s
+			}
+			if names := e.flat.strings("addr.hostname"); len(names) > 0 {
+				return rootDomain(names[0])
+			}
+			return ""
+		},
+	},
 }
 
 func questionName(e *Event) string {
@@ -510,10 +525,10 @@ var rareRows = map[Type][]row[Event]{
 		retvalRow,
 		bpfPart.number("cmd", func(b *BPFEvent) *string { return &b.Cmd }),
 		bpfMapPart.number("map.type", func(m *BPFMap) *string { return &m.MapType }),
-		bpfMapPart.text("map.name", func(m *BPFMap) *string { return &m.Name }),
+		bpfMapPart.text("map.name", func(m *BPFMap) *string { return &m.Name }, propBPFName),
 		bpfProgPart.number("prog.type", func(p *BPFProgram) *string { return &p.ProgramType }),
 		bpfProgPart.number("prog.attach_type", func(p *BPFProgram) *string { return &p.AttachType }),
-		bpfProgPart.text("prog.name", func(p *BPFProgram) *string { return &p.Name }),
+		bpfProgPart.text("prog.name", func(p *BPFProgram) *string { return &p.Name }, propBPFName),
 		bpfProgPart.text("prog.tag", func(p *BPFProgram) *string { return &p.Tag }),
 		{
 			name: "prog.helpers", source: FieldBody, need: NeedOther,
@@ -638,7 +653,15 @@ var rareRows = map[Type][]row[Event]{
 			setS: func(e *Event, v string) { dnsPart.make(e).Question.Name = v },
 		},
 		lengthOf("question.name.length", questionName),
-		noEventString("question.name.root_domain"),
+		{
+			name: "question.name.root_domain", source: FieldDerived, need: NeedOther, prop: propNoCase,
+			s: func(e *Event) string {
+				if v := e.flat.get("question.name.root_domain"); v != nil {
+					return v.s
+				}
+				return rootDomain(questionName(e))
+			},
+		},
 		dnsPart.number("question.type", func(d *DNSEvent) *string { return &d.Question.Type }),
 		dnsPart.number("question.class", func(d *DNSEvent) *string { return &d.Question.Class }),
 		dnsPart.uint16s("question.length", func(d *DNSEvent) *uint16 { return &d.Question.Size }),

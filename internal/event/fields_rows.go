@@ -682,6 +682,28 @@ func fixed(name, value string) row[Event] {
 	}}
 }
 
+// serviceVariables name the service that a process is part of.
+var serviceVariables = []string{"DD_SERVICE=", "OTEL_SERVICE_NAME="}
+
+// service is the service that the acting process says that it is part of.
+func service(e *Event) string {
+	if v := e.flat.get("event.service"); v != nil {
+		return v.s
+	}
+	p := e.Process.Process
+	if p == nil {
+		return ""
+	}
+	for _, variable := range serviceVariables {
+		for _, env := range p.Envs {
+			if name, ok := strings.CutPrefix(env, variable); ok {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
 // commonRows are the fields of every event that are no process's.
 var commonRows = []row[Event]{
 	{name: "event.async", source: FieldBody, b: func(e *Event) bool { return e.Evt.Async }, setB: func(e *Event, v bool) { e.Evt.Async = v }},
@@ -693,7 +715,7 @@ var commonRows = []row[Event]{
 	fixed("event.os", "linux"),
 	fixed("event.source", "runtime"),
 	noEventString("event.hostname"),
-	noEventString("event.service"),
+	{name: "event.service", source: FieldDerived, need: NeedProcess | NeedEnvs, s: service},
 	noEventString("event.signature"),
 	{name: "event.rule.tags", source: FieldUnavailable, a: func(e *Event) []string { return e.flat.strings("event.rule.tags") }},
 }

@@ -40,6 +40,11 @@ func TestFlatEvent(t *testing.T) {
 		{`{}`, "process.is_exec", false},
 		{`{"process.uid":5}`, "process.euid", int64(0)},
 		{`{"event.origin":"ebpfless"}`, "event.origin", "ebpfless"},
+		{`{"type":"dns","dns.question.name":"a.Example.co.uk"}`, "dns.question.name.root_domain", "Example.co.uk"},
+		{`{"type":"dns","dns.question.name":"a.b","dns.question.name.root_domain":"x"}`, "dns.question.name.root_domain", "x"},
+		{`{"type":"connect","connect.addr.hostname":["a.example.org"]}`, "connect.addr.hostname.root_domain", "example.org"},
+		{`{"process.envp":["A=1","OTEL_SERVICE_NAME=b","DD_SERVICE=a"]}`, "event.service", "a"},
+		{`{"process.envp":["DD_SERVICES=a"],"event.service":""}`, "event.service", ""},
 		// Times.
 		{`{"process.created_at":"now-1s"}`, "process.created_at", int64(1_000_000_000)},
 		{`{"process.created_at":"now"}`, "process.created_at", int64(2_000_000_000)},

@@ -344,7 +344,7 @@ func (c *compiler) field(pos Pos, name string) (operand, *Error) {
 	}
 	o := operand{
 		pos: pos, kind: f.Kind, weight: f.Weight, name: fmt.Sprintf("field %q", full),
-		options: options{glob: f.PathGlob, fold: f.CaseInsensitive, extension: f.Extension},
+		options: options{glob: f.PathGlob, fold: f.CaseInsensitive, extension: f.Extension, max: f.MaxBytes},
 	}
 	switch {
 	case f.Iterator == "" && element != nil:
@@ -375,16 +375,22 @@ func (c *compiler) indexed(o operand, name string, ix *index) (operand, *Error) 
 	case ix.n < 0:
 		return operand{}, compileError(o.pos, ReasonIterator, "%q: the index of an array is a number", name)
 	}
-	if o.list == nil {
+	list, intAt, n := o.list, o.intAt, ix.n
+	member := operand{pos: o.pos, kind: o.kind, weight: o.weight, options: o.options, name: o.name}
+	switch {
+	case list != nil:
+		member.s = func(c *Context) string {
+			if l := list(c); n < len(l) {
+				return l[n]
+			}
+			return ""
+		}
+	case intAt != nil:
+		member.i = func(c *Context) int64 { return intAt(c, n) }
+	default:
 		return operand{}, compileError(o.pos, ReasonIterator, "%q: an array over an iterator has no index", name)
 	}
-	list, n := o.list, ix.n
-	return operand{pos: o.pos, kind: o.kind, weight: o.weight, options: o.options, name: o.name, s: func(c *Context) string {
-		if l := list(c); n < len(l) {
-			return l[n]
-		}
-		return ""
-	}}, nil
+	return member, nil
 }
 
 // element resolves the index of an iterator to what it is bound to; nil at run time if there is no such element.

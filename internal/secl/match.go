@@ -16,6 +16,7 @@ type options struct {
 	glob      bool // patterns are path globs, and values must be absolute paths
 	fold      bool // upper and lower case are the same
 	extension bool // values may be given without their leading dot
+	max       int  // no longer value can be; 0: any
 }
 
 // stringMatcher tests a string against a list of values that are known at compile time.
@@ -67,6 +68,9 @@ func (m *stringMatcher) add(v *stringNode, o options) *Error {
 		if err := checkPath(v.kind, text); err != nil {
 			return compileError(v.pos, ReasonPath, "%v", err)
 		}
+	}
+	if o.max > 0 && v.kind != regexpString && len(text) > o.max {
+		return compileError(v.pos, ReasonType, "%q has %d bytes, and the field's values at most %d: it never matches", shorten(text), len(text), o.max)
 	}
 	if o.extension && v.kind != regexpString && text != "" && !strings.HasPrefix(text, ".") {
 		text = "." + text

@@ -51,6 +51,8 @@ type operand struct {
 
 	// list reads a string array that is one slice, which can be indexed.
 	list func(*Context) []string
+	// intAt reads a member of an array of ints that is a field's; 0 if there is none.
+	intAt func(*Context, int) int64
 	// literals are the members of a static string or string array; a plain one has one.
 	literals []*stringNode
 	// templates are members of a string array whose text is computed.

@@ -33,6 +33,12 @@ func readField(o *operand, f *event.Field) {
 	case f.Ints != nil:
 		n, at := f.Ints, f.IntAt
 		o.array = true
+		o.intAt = func(c *Context, i int) int64 {
+			if i < n(c.Event) {
+				return at(c.Event, i)
+			}
+			return 0
+		}
 		o.weight += 5
 		o.anyI = func(c *Context, ok func(*Context, int64) bool) bool {
 			for i := range n(c.Event) {
