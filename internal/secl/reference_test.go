@@ -6,11 +6,14 @@ package secl
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -20,8 +23,117 @@ import (
 // A second evaluator, written from the language's definition alone: it walks the tree, knows nothing of the field table,
 // takes values from a plain map, and never folds, orders or skips anything. The compiled programs must agree with it.
 
-// walker evaluates nodes over values: bool, int64, string, netip.Prefix, and []any of one of them.
+// walker evaluates nodes over values: bool, int64, string, netip.Prefix, and []any of one of them. Variables are under ${…}.
+// An iterator is a list of objects, and a letter is the index of the one that it stands for.
 type walker map[string]any
+
+// matches evaluates a whole expression: it holds if it does for some elements that its letters may stand for.
+func (w walker) matches(n node, letters map[string]string) bool {
+	for letter, iterator := range letters {
+		rest := maps.Clone(letters)
+		delete(rest, letter)
+		for i := range w.objects(iterator) {
+			w[letter] = i
+			if w.matches(n, rest) {
+				return true
+			}
+		}
+		return false
+	}
+	return w.value(n).(bool)
+}
+
+func (w walker) objects(iterator string) []walker {
+	list, _ := w[iterator].([]walker)
+	return list
+}
+
+// named is the value of a field, with an index, and of an iterator's field.
+func (w walker) named(name string) any {
+	if _, ok := w[name].([]walker); !ok {
+		if v, ok := w[name]; ok {
+			return v
+		}
+	}
+	for _, iterator := range []string{"process.ancestors", "signal.target.ancestors"} {
+		rest, ok := strings.CutPrefix(name, iterator)
+		if !ok {
+			continue
+		}
+		objects := w.objects(iterator)
+		if rest == ".length" {
+			return int64(len(objects))
+		}
+		if rest[0] == '.' {
+			all := []any{}
+			for _, o := range objects {
+				all = append(all, elements(o[rest[1:]])...)
+			}
+			return all
+		}
+		letter, field, _ := strings.Cut(rest[1:], "].")
+		i, err := strconv.Atoi(letter)
+		if err != nil {
+			i = w[letter].(int)
+		}
+		if i < len(objects) {
+			return objects[i].named(field)
+		}
+		return noObject.named(field)
+	}
+	// A member of an array.
+	base, number, ok := strings.Cut(strings.TrimSuffix(name, "]"), "[")
+	i, err := strconv.Atoi(number)
+	if list, isList := w[base].([]any); ok && isList && err == nil {
+		if i < len(list) {
+			return list[i]
+		}
+		return ""
+	}
+	panic(name)
+}
+
+// noObject has what an element that is not there reads as.
+var noObject = walker{"pid": int64(0), "comm": "", "argv": []any{}, "is_thread": false, "file.path": ""}
+
+// reference is the value of ${x} or %{x}, where every text and list has a length.
+func (w walker) reference(sign, name string) any {
+	get := func(name string) any {
+		if sign == "$" {
+			return w["${"+name+"}"]
+		}
+		return w.named(name)
+	}
+	if base, ok := strings.CutSuffix(name, ".length"); ok && name != "process.ancestors.length" {
+		if s, ok := get(base).(string); ok {
+			return int64(len(s))
+		}
+		return int64(len(get(base).([]any)))
+	}
+	return get(name)
+}
+
+var references = regexp.MustCompile(`([$%])\{([^}]*)\}`)
+
+// text replaces the references in a string.
+func (w walker) text(s string) string {
+	return references.ReplaceAllStringFunc(s, func(ref string) string {
+		var texts []string
+		for _, v := range elements(w.reference(ref[:1], ref[2:len(ref)-1])) {
+			texts = append(texts, strings.ReplaceAll(fmt.Sprint(v), "/32", ""))
+		}
+		return strings.Join(texts, ",")
+	})
+}
+
+// lettersOf finds the iterator of each letter of an expression.
+func lettersOf(src string) map[string]string {
+	letters := map[string]string{}
+	for _, m := range regexp.MustCompile(`([a-z.]+)\[([A-Z])\]`).FindAllStringSubmatch(src, -1) {
+		letters[m[2]] = m[1]
+	}
+	return letters
+}
 
 // literal is a string literal of an expression, which compares by its kind.
 type literal struct {
@@ -29,15 +141,19 @@ type literal struct {
 	text string
 }
 
-// pathNames are the fields of the test whose patterns go by path segment.
-var pathNames = map[string]bool{"open.file.path": true, "process.ancestors.file.path": true}
-
 func (w walker) value(n node) any {
 	switch n := n.(type) {
 	case *intNode:
 		return n.v
 	case *stringNode:
+		if n.kind == scalarString && references.MatchString(n.text) {
+			return w.text(n.text)
+		}
 		return literal{n.kind, n.text}
+	case *variableNode:
+		return w.reference("$", n.name)
+	case *fieldRefNode:
+		return w.reference("%", n.name)
 	case *ipNode:
 		return n.prefix
 	case *identNode:
@@ -47,7 +163,7 @@ func (w walker) value(n node) any {
 			}
 			return k.Int
 		}
-		return w[n.name]
+		return w.named(n.name)
 	case *arrayNode:
 		var list []any
 		for _, m := range n.members {
@@ -90,7 +206,7 @@ func elements(v any) []any {
 
 func (w walker) isPath(n node) bool {
 	id, ok := n.(*identNode)
-	return ok && pathNames[id.name]
+	return ok && strings.HasSuffix(id.name, ".file.path")
 }
 
 func (w walker) compare(n *compareNode) bool {
@@ -151,15 +267,25 @@ func same(a, b any, path bool) bool {
 	return a == b
 }
 
+var expressions = map[string]*regexp.Regexp{}
+
+// expression compiles a regular expression once.
+func expression(text string) *regexp.Regexp {
+	if expressions[text] == nil {
+		expressions[text] = regexp.MustCompile(text)
+	}
+	return expressions[text]
+}
+
 // matches translates patterns and globs into regular expressions.
 func matches(l literal, s string, path bool) bool {
 	switch {
 	case l.kind == scalarString || path && !strings.Contains(l.text, "*"):
 		return s == l.text
 	case l.kind == regexpString:
-		return regexp.MustCompile(l.text).MatchString(s)
+		return expression(l.text).MatchString(s)
 	case !path:
-		return regexp.MustCompile("(?s)^" + strings.ReplaceAll(regexp.QuoteMeta(l.text), `\*`, ".*") + "$").MatchString(s)
+		return expression("(?s)^" + strings.ReplaceAll(regexp.QuoteMeta(l.text), `\*`, ".*") + "$").MatchString(s)
 	}
 	var b strings.Builder
 	b.WriteString("(?s)^")
@@ -170,14 +296,14 @@ func matches(l literal, s string, path bool) bool {
 		}
 		b.WriteString("/" + strings.ReplaceAll(regexp.QuoteMeta(segment), `\*`, "[^/]*"))
 	}
-	return s != "" && regexp.MustCompile(b.String()+"$").MatchString(s)
+	return s != "" && expression(b.String()+"$").MatchString(s)
 }
 
 func (w walker) member(n *memberNode) bool {
 	l, r := w.value(n.l), w.value(n.r)
 	path := w.isPath(n.l) || w.isPath(n.r)
-	if n.op == "allin" {
-		if _, ok := l.(netip.Prefix); ok {
+	if first := elements(l); n.op == "allin" && len(first) > 0 {
+		if _, ok := first[0].(netip.Prefix); ok {
 			for _, a := range elements(l) {
 				for _, b := range elements(r) {
 					if !same(a, b, path) {
@@ -199,13 +325,43 @@ func (w walker) member(n *memberNode) bool {
 }
 
 // writer makes random expressions that compile.
-type writer struct{ *rand.Rand }
+type writer struct {
+	*rand.Rand
+	signal bool // about signals, else about opened files
+}
 
 func (w writer) pick(options ...string) string { return options[w.IntN(len(options))] }
 
+// expression makes a whole one. Fields of signals stand where those of files would.
+func (w writer) expression() string {
+	src := w.boolean(3)
+	if w.signal {
+		src = strings.NewReplacer("open.flags", "signal.pid", "open.file.name", "signal.target.comm",
+			"open.file.path", "signal.target.file.path").Replace(src)
+	}
+	return src
+}
+
+// element is an element of an iterator.
+func (w writer) element() string {
+	if w.signal && w.IntN(2) == 0 {
+		return "signal.target.ancestors" + w.pick("[C]", "[C]", "[0]", "[2]")
+	}
+	return "process.ancestors" + w.pick("[A]", "[A]", "[B]", "[0]", "[2]")
+}
+
+// all is an iterator.
+func (w writer) all() string {
+	if w.signal && w.IntN(2) == 0 {
+		return "signal.target.ancestors"
+	}
+	return "process.ancestors"
+}
+
 func (w writer) integer(depth int) string {
 	if depth <= 0 || w.IntN(2) == 0 {
-		return w.pick("process.pid", "process.uid", "open.flags", "O_CREAT", "O_RDWR", "0", "1", "2", "-1", "7", "64")
+		return w.pick("process.pid", "process.uid", "open.flags", "O_CREAT", "O_RDWR", "0", "1", "2", "-1", "7", "64",
+			"${i}", "${names.length}", "%{process.comm.length}", w.all()+".length", w.element()+".pid", "${process.n}", "%{process.argv.length}")
 	}
 	switch w.IntN(4) {
 	case 0:
@@ -221,6 +377,20 @@ func (w writer) text(path bool) string {
 		return w.pick(`"/etc/a"`, `"/etc/cron.d/x.sh"`, `~"/etc/*"`, `~"/etc/**"`, `~"/**/x.sh"`, `~"/etc/*/x*"`, `~"*/cron.d/*"`, `"/bin/sh"`, `""`, `~"/etc/**/x.sh"`)
 	}
 	return w.pick(`"sh"`, `"bash"`, `"s*"`, `~"s*"`, `~"*s*h"`, `r"^s"`, `r"a.h$"`, `""`, `~"*"`, `"nginx"`, `~"n*x"`, `"-c"`, `~"-*"`)
+}
+
+// template is a string with references.
+func (w writer) template() string {
+	return w.pick(`"${s}"`, `"${process.key}"`, `"%{process.comm}"`, `"s%{process.tty_name}"`, `"b${process.own}"`, `"${names}"`,
+		`"%{process.argv[0]}"`, `"%{process.argv}"`, `"${ids}/${i}"`, `"n%{process.ancestors.comm}"`, `"${aging}"`, `"${ip}"`)
+}
+
+// textOrTemplate is a member of a list.
+func (w writer) textOrTemplate() string {
+	if w.IntN(5) == 0 {
+		return w.template()
+	}
+	return w.text(false)
 }
 
 func (w writer) list(member func() string) string {
@@ -245,119 +415,262 @@ func (w writer) boolean(depth int) string {
 		}
 	}
 	ordering := w.pick(" == ", " != ", " < ", " <= ", " > ", " >= ")
+	equality := w.pick(" == ", " != ")
+	matching := w.pick(" == ", " != ", " =~ ", " !~ ")
 	ints := func() string { return w.pick("1", "2", "3", "7", "-1", "0", "64", "1000") }
 	ips := func() string {
 		return w.pick("10.1.2.3", "10.0.0.0/8", "10.1.0.0/16", "192.168.0.0/16", "::1", "0.0.0.0/0")
 	}
-	str := w.pick("process.comm", "process.tty_name", "open.file.name")
-	strs := w.pick("process.argv", "process.ancestors.comm", "process.envs", "process.ancestors.argv")
-	path := w.pick("open.file.path", "process.ancestors.file.path")
-	switch w.IntN(15) {
+	texts := func() string { return w.text(false) }
+	paths := func() string { return w.text(true) }
+	str := w.pick("process.comm", "process.tty_name", "open.file.name", w.element()+".comm", "${s}", "${process.key}", "${process.own}",
+		"process.argv[1]", "%{process.comm}", w.element()+".argv[0]")
+	strs := w.pick("process.argv", w.all()+".comm", "process.envs", w.all()+".argv", w.element()+".argv", "${names}", "${aging}", "%{process.argv}", "${none}")
+	pids := w.all() + ".pid"
+	path := w.pick("open.file.path", w.all()+".file.path", w.element()+".file.path")
+	switch w.IntN(19) {
 	case 0:
-		return w.pick("true", "false", "process.is_kworker", "!process.is_kworker", "process.is_kworker in [true, false]", "process.ancestors.is_thread == true")
+		return w.pick("true", "false", "process.is_kworker", "!process.is_kworker", "process.is_kworker in [true, false]", w.all()+".is_thread == true",
+			w.element()+".is_thread", "${b}", "${b}"+equality+"process.is_kworker")
 	case 1, 2:
 		return w.integer(2) + ordering + w.integer(2)
 	case 3:
-		return "process.ancestors.pid" + ordering + w.integer(1)
+		return pids + ordering + w.integer(1)
 	case 4:
-		return w.integer(1) + ordering + "process.ancestors.pid"
+		return w.integer(1) + ordering + pids
 	case 5:
-		return w.pick("process.pid", "process.ancestors.pid", w.integer(1)) + w.in() + w.list(ints)
+		return w.pick("process.pid", pids, w.integer(1)) + w.in() + w.list(ints)
 	case 6:
-		return w.integer(0) + w.in() + "process.ancestors.pid"
+		return w.pick(w.integer(0), pids, "${ids}") + w.in() + w.pick(pids, "${ids}")
 	case 7:
-		return str + w.pick(" == ", " != ", " =~ ", " !~ ") + w.text(false)
+		return str + matching + w.text(false)
 	case 8:
-		return w.pick(str+w.pick(" == ", " != ")+"process.comm", w.text(false)+" == "+str)
+		return w.pick(str+equality+"process.comm", w.text(false)+" == "+str)
 	case 9:
-		return w.pick(str, strs) + w.in() + w.list(func() string { return w.text(false) })
+		return w.pick(str, strs) + w.in() + w.list(w.textOrTemplate)
 	case 10:
-		return strs + w.pick(" == ", " != ", " =~ ", " !~ ") + w.text(false)
+		return strs + matching + w.text(false)
 	case 11:
-		return w.pick(str, w.text(false), w.list(func() string { return w.text(false) }), "process.ancestors.argv") + w.in() + strs
+		return w.pick(str, w.text(false), w.list(texts), w.all()+".argv") + w.in() + strs
 	case 12:
-		return path + w.pick(" == ", " != ", " =~ ", " !~ ") + w.text(true)
+		return path + matching + w.text(true)
 	case 13:
-		return path + w.in() + w.list(func() string { return w.text(true) })
+		return path + w.in() + w.list(paths)
+	case 14:
+		return str + equality + w.template()
+	case 15:
+		return w.template() + equality + w.pick(str, w.text(false))
+	case 16:
+		return path + equality + w.pick(`"/etc/${s}"`, `"/bin/%{process.comm}"`)
 	}
-	return strings.ReplaceAll(w.pick("process.pid == 7", "process.pid in "+w.list(ints), "10.1.2.3"+w.in()+w.list(ips), ips()+w.pick(" == ", " != ")+ips()), "  ", " ")
+	return strings.ReplaceAll(w.pick("process.pid == 7", "process.pid in "+w.list(ints), "10.1.2.3"+w.in()+w.list(ips), ips()+equality+ips(),
+		"${ips}"+w.in()+w.list(ips), ips()+w.in()+"${ips}", "${ip}"+equality+ips(), "${ips}"+equality+"${ip}"), "  ", " ")
+}
+
+// referenceVariables are the variables of the test, with values that depend on the process and on time.
+func referenceVariables(t testing.TB) *Env {
+	t.Helper()
+	env := &Env{Variables: NewVariables()}
+	declare := func(spec VariableSpec) *Variable {
+		v, err := env.Variables.Declare(spec)
+		require.NoError(t, err)
+		return v
+	}
+	at := func(pid uint32, when event.Time) *Context {
+		return &Context{Event: &event.Event{Process: event.ProcessContext{Process: &event.Process{PID: pid}}}, Now: when}
+	}
+	set := func(v *Variable, c *Context, val Value) { require.NoError(t, v.Set(c, val, true)) }
+	set(declare(VariableSpec{Name: "b", Kind: event.KindBool}), at(0, now), Value{Kind: event.KindBool, Bool: true})
+	set(declare(VariableSpec{Name: "i", Kind: event.KindInt}), at(0, now), number(7))
+	set(declare(VariableSpec{Name: "s", Kind: event.KindString}), at(0, now), text("sh"))
+	declare(VariableSpec{Name: "none", Kind: event.KindString, List: true})
+	set(declare(VariableSpec{Name: "ip", Kind: event.KindIP}), at(0, now), Value{Kind: event.KindIP, IP: netip.MustParsePrefix("10.1.2.3/32")})
+	ids := declare(VariableSpec{Name: "ids", Kind: event.KindInt, List: true})
+	names := declare(VariableSpec{Name: "names", Kind: event.KindString, List: true, Size: 2})
+	ips := declare(VariableSpec{Name: "ips", Kind: event.KindIP, List: true})
+	aging := declare(VariableSpec{Name: "aging", Kind: event.KindString, List: true, TTL: 10 * time.Second})
+	key := declare(VariableSpec{Scope: ScopeProcess, Name: "key", Kind: event.KindString, TTL: 10 * time.Second, Default: text("x")})
+	own := declare(VariableSpec{Scope: ScopeProcess, Name: "own", Kind: event.KindString, Inherited: true})
+	n := declare(VariableSpec{Scope: ScopeProcess, Name: "n", Kind: event.KindInt})
+	for _, x := range []int64{1, 7} {
+		set(ids, at(0, now), number(x))
+	}
+	for _, x := range []string{"gone", "sh", "-c"} { // the first does not fit
+		set(names, at(0, now), text(x))
+	}
+	for _, x := range []string{"10.1.0.0/16", "::1/128"} {
+		set(ips, at(0, now), Value{Kind: event.KindIP, IP: netip.MustParsePrefix(x)})
+	}
+	set(aging, at(0, now-20*event.Time(time.Second)), text("zsh"))
+	set(aging, at(0, now-1), text("bash"))
+	set(key, at(2, now-20*event.Time(time.Second)), text("bash")) // expired
+	set(key, at(7, now), text("sh"))
+	set(own, at(1, now), text("ash"))
+	set(own, at(7, now), text("sh"))
+	set(n, at(7, now), number(40))
+	set(n, at(7, now), number(24))
+	return env
+}
+
+// setVariables gives the walker the values of referenceVariables.
+func (w walker) setVariables() {
+	for name, v := range map[string]any{
+		"b": true, "i": int64(7), "s": "sh", "none": []any{}, "ip": netip.MustParsePrefix("10.1.2.3/32"), "ids": []any{int64(1), int64(7)},
+		"names": []any{"sh", "-c"}, "ips": []any{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("::1/128")},
+		"aging": []any{"bash"}, "process.key": "x", "process.own": "", "process.n": int64(0),
+	} {
+		w["${"+name+"}"] = v
+	}
+	switch w["process.pid"] {
+	case int64(7):
+		w["${process.key}"], w["${process.own}"], w["${process.n}"] = "sh", "sh", int64(64)
+	case int64(1):
+		w["${process.own}"] = "ash"
+	case int64(0): // no process
+	default:
+		for _, a := range w.objects("process.ancestors") {
+			if a["pid"] == int64(1) {
+				w["${process.own}"] = "ash"
+			}
+		}
+	}
 }
 
 // situation makes a random event, as a flat one and as the walker wants it.
-func (w writer) situation(t *testing.T) (*event.Event, walker) {
+func (w writer) situation(t testing.TB) (*event.Event, walker) {
 	t.Helper()
 	word := func() string { return w.pick("sh", "bash", "zsh", "s*", "", "nginx", "x", "-c") }
-	file := func() string { return w.pick("/etc/a", "/etc/cron.d/x.sh", "/bin/sh", "/etc", "/x.sh", "") }
+	file := func() string { return w.pick("/etc/a", "/etc/cron.d/x.sh", "/bin/sh", "/etc", "/x.sh", "", "/etc/sh") }
 	flat := map[string]any{"type": "open"}
 	values := walker{}
+	list := func(words []string) []any {
+		all := []any{}
+		for _, s := range words {
+			all = append(all, s)
+		}
+		return all
+	}
 	set := func(name string, v any) {
 		flat[name], values[name] = v, v
-		if list, ok := v.([]string); ok {
-			all := []any{}
-			for _, s := range list {
-				all = append(all, s)
-			}
-			values[name] = all
+		if words, ok := v.([]string); ok {
+			values[name] = list(words)
 		}
 	}
-	for _, name := range []string{"process.pid", "process.uid", "open.flags"} {
+	lineage := func(name string) {
+		var objects []any
+		for range w.IntN(4) {
+			argv := []string{word(), word()}[:w.IntN(3)]
+			a := map[string]any{"pid": int64(w.IntN(4)), "comm": word(), "argv": argv, "is_thread": w.IntN(2) == 0, "file.path": file()}
+			objects = append(objects, a)
+			o := walker(maps.Clone(a))
+			o["argv"] = list(argv)
+			values[name] = append(values.objects(name), o)
+		}
+		if objects != nil {
+			flat[name] = objects
+		}
+	}
+	number, text, path := "open.flags", "open.file.name", "open.file.path"
+	if w.signal {
+		flat["type"] = "signal"
+		number, text, path = "signal.pid", "signal.target.comm", "signal.target.file.path"
+		lineage("signal.target.ancestors")
+	}
+	for _, name := range []string{"process.pid", "process.uid", number} {
 		set(name, []int64{0, 1, 2, 3, 7, 64, 66, 1000}[w.IntN(8)])
 	}
-	for _, name := range []string{"process.comm", "process.tty_name", "open.file.name"} {
+	for _, name := range []string{"process.comm", "process.tty_name", text} {
 		set(name, word())
 	}
 	set("process.argv", []string{word(), word()}[:w.IntN(3)])
 	set("process.envs", []string{word()}[:w.IntN(2)])
 	set("process.is_kworker", w.IntN(2) == 0)
-	set("open.file.path", file())
-	var ancestors []any
-	columns := map[string][]any{"pid": {}, "comm": {}, "argv": {}, "is_thread": {}, "file.path": {}}
-	for range w.IntN(4) {
-		a := map[string]any{"pid": int64(w.IntN(4)), "comm": word(), "argv": []string{word()}, "is_thread": w.IntN(2) == 0, "file.path": file()}
-		ancestors = append(ancestors, a)
-		for name, v := range a {
-			if argv, ok := v.([]string); ok {
-				v = argv[0]
-			}
-			columns[name] = append(columns[name], v)
-		}
-	}
-	if ancestors != nil {
-		flat["process.ancestors"] = ancestors
-	}
-	for name, column := range columns {
-		values["process.ancestors."+name] = column
-	}
-	text, err := json.Marshal(flat)
+	set(path, file())
+	lineage("process.ancestors")
+	values.setVariables()
+	encoded, err := json.Marshal(flat)
 	require.NoError(t, err)
-	return flatEvent(t, string(text)), values
+	return flatEvent(t, string(encoded)), values
 }
 
+// agree compares both evaluators on an expression and the events, and counts the results.
+func agree(t testing.TB, env *Env, src string, events []*event.Event, values []walker, results map[bool]int) {
+	t.Helper()
+	n, perr := parseRule(src)
+	if perr != nil {
+		t.Fatalf("%s: %v", src, perr)
+	}
+	p, err := Compile(src, env)
+	if err != nil {
+		t.Fatalf("%s: %v", src, err)
+	}
+	letters := lettersOf(src)
+	c := &Context{Now: now}
+	for i, e := range events {
+		c.Event = e
+		got, want := p.Match(c), values[i].matches(n, letters)
+		if got != want {
+			t.Fatalf("%s\nis %t, and by the definition %t, for\n%v", src, got, want, values[i])
+		}
+		results[got]++
+	}
+}
+
+// TestAgainstReference compares about a million pairs of an expression and an event.
 func TestAgainstReference(t *testing.T) {
-	expressions, situations := 4000, 8
+	expressions, situations := 4000, 256
 	if testing.Short() {
-		expressions = 400
+		expressions = 200
 	}
-	w := writer{rand.New(rand.NewPCG(1, 2))} //nolint:gosec // repeatable on purpose
+	env := referenceVariables(t)
 	results := map[bool]int{}
-	for range expressions {
-		src := w.boolean(3)
-		n, perr := parseRule(src)
-		if perr != nil {
-			t.Fatalf("%s: %v", src, perr)
-		}
-		p, err := Compile(src, nil)
-		require.NoError(t, err, src)
+	for _, signal := range []bool{false, true} {
+		w := writer{rand.New(rand.NewPCG(1, 2)), signal} //nolint:gosec // repeatable on purpose
+		var events []*event.Event
+		var values []walker
 		for range situations {
-			e, values := w.situation(t)
-			got := p.Match(&Context{Event: e, Now: now})
-			want := values.value(n).(bool)
-			if p.EventType() == event.TypeAny || p.EventType() == event.TypeOpen {
-				require.Equal(t, want, got, "%s\n%v", src, values)
-			}
-			results[got]++
+			e, v := w.situation(t)
+			events, values = append(events, e), append(values, v)
+		}
+		for range expressions / 2 {
+			agree(t, env, w.expression(), events, values, results)
 		}
 	}
-	require.Greater(t, results[true], expressions, "both results are usual")
-	require.Greater(t, results[false], expressions, "both results are usual")
+	pairs := expressions * situations
+	require.Equal(t, pairs, results[true]+results[false])
+	require.Greater(t, results[true], pairs/4, "both results are usual")
+	require.Greater(t, results[false], pairs/4, "both results are usual")
+}
+
+// fuzzSource turns the bytes of a fuzz target into choices, and goes on by chance when they end.
+type fuzzSource struct {
+	data []byte
+	rest *rand.PCG
+}
+
+func (s *fuzzSource) Uint64() uint64 {
+	if len(s.data) == 0 {
+		return s.rest.Uint64()
+	}
+	b := s.data[0]
+	s.data = s.data[1:]
+	return uint64(b) << 56
+}
+
+// FuzzAgainstReference does the same with the choices that the fuzzer makes.
+func FuzzAgainstReference(f *testing.F) {
+	for i := range 16 {
+		f.Add([]byte(strings.Repeat(string(rune('0'+7*i)), 40)))
+	}
+	env := referenceVariables(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		w := writer{Rand: rand.New(&fuzzSource{data, rand.NewPCG(1, uint64(len(data)))})} //nolint:gosec // repeatable on purpose
+		w.signal = w.IntN(2) == 0
+		src := w.expression()
+		for range 4 {
+			e, values := w.situation(t)
+			agree(t, env, src, []*event.Event{e}, []walker{values}, map[bool]int{})
+		}
+		clear(expressions)
+	})
 }
