@@ -63,7 +63,7 @@ func TestRulesExprBatch(t *testing.T) {
 		{`{"expr":"process.created_at < 10s","event":{"event.timestamp":20000000000,"process.created_at":9000000000}}`, `{"result":false}`},
 		{`{"expr":"process.pid == 0"}`, `{"result":true}`},
 		{`{"expr":"a -1","event":{}}`, `{"error":{"kind":"parse","message":"rule syntax error: 1:3: unexpected token \"-1\", expected an operator or the end of the expression (a sign right before digits belongs to the number: write - 1)"}}`},
-		{`{"expr":"process.pid > \"x\"","event":{}}`, `{"error":{"kind":"compile","message":"rule compilation error: 1:15: this is of type string, expected int"}}`},
+		{`{"expr":"process.pid > \"x\"","event":{}}`, `{"error":{"kind":"compile","message":"rule compilation error: 1:15: this is of type string, expected int (write it without quotes)"}}`},
 		{`{"expr":"M","event":{},"macros":[{"id":"M","expression":"=="}]}`, `{"error":{"kind":"parse","message":"rule syntax error: 1:1: in macro \"M\" at 1:1: unexpected token \"=\", expected a field, a value or ("}}`},
 		{`{"expr":"true","event":{},"macros":[{"id":"M","expression":"nix"}]}`, `{"error":{"kind":"compile","message":"rule compilation error: 1:1: macro \"M\": field \"nix\" not found"}}`},
 		{`{"expr":"${x} == 1","event":{}}`, `{"error":{"kind":"compile","message":"rule compilation error: 1:1: variable \"x\" is not declared: no rule sets it"}}`},

@@ -13,7 +13,14 @@ import (
 
 // opError is reported for an operator that the operands' type does not have.
 func (c *compiler) opError(pos Pos, op, typ string) *Error {
-	return compileError(pos, ReasonOperator, "unknown operator: %s is not defined for %s", op, typ)
+	err := compileError(pos, ReasonOperator, "unknown operator: %s is not defined for %s", op, typ)
+	switch {
+	case strings.HasPrefix(typ, "string"):
+		return err.hint("strings have no order: compare them by ==, =~ and in")
+	case op == "=~" || op == "!~":
+		return err.hint("patterns are for strings: use == or !=")
+	}
+	return err
 }
 
 // compare compiles a scalar comparison.
@@ -32,7 +39,7 @@ func (c *compiler) compare(n *compareNode) (operand, *Error) {
 		return operand{}, c.typeError(&r, l.kind.String())
 	}
 	if r.array && (l.array || l.kind != event.KindInt) {
-		return operand{}, c.typeError(&r, l.kind.String())
+		return operand{}, c.typeError(&r, l.kind.String()).hint("in tests whether a value is in a list")
 	}
 	if l.kind == event.KindString {
 		return c.compareStrings(n, &l, &r)
@@ -274,7 +281,7 @@ func (c *compiler) member(n *memberNode) (operand, *Error) {
 		r.array = true // a network is the list of itself
 	}
 	if !r.array {
-		return operand{}, c.typeError(&r, l.kind.String()+" array")
+		return operand{}, c.typeError(&r, l.kind.String()+" array").hint("compare with one value by ==")
 	}
 	if l.kind != r.kind {
 		return operand{}, c.typeError(&r, l.kind.String()+" array")

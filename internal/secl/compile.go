@@ -107,7 +107,8 @@ func Compile(expr string, env *Env) (*Program, error) {
 	}
 	if env != nil && env.RequireEvent && p.eventType == event.TypeAny {
 		return nil, compileError(Pos{Line: 1, Column: 1}, ReasonNoEvent,
-			"no event in the rule definition: the expression reads no field of an event type")
+			"no event in the rule definition: the expression reads no field of an event type").
+			hint(`say what event it is about, such as exec.file.path != ""`)
 	}
 	return p, nil
 }
@@ -432,7 +433,8 @@ func isIteratorName(s string) bool {
 func (c *compiler) read(pos Pos, f *event.Field) *Error {
 	if f.Event != event.TypeAny {
 		if c.p.eventType != event.TypeAny && c.p.eventType != f.Event {
-			return compileError(pos, ReasonMultipleEvents, "rule with multiple events is not supported: %s and %s", c.p.eventType, f.Event)
+			return compileError(pos, ReasonMultipleEvents, "rule with multiple events is not supported: %s and %s", c.p.eventType, f.Event).
+				hint("write a rule for each type of event")
 		}
 		c.p.eventType = f.Event
 	}
@@ -560,7 +562,16 @@ func (c *compiler) typeError(o *operand, expected string) *Error {
 	if what == "" {
 		what = "this"
 	}
-	return compileError(o.pos, ReasonType, "%s is of type %s, expected %s", what, o.typeName(), expected)
+	err := compileError(o.pos, ReasonType, "%s is of type %s, expected %s", what, o.typeName(), expected)
+	if o.static && !o.array {
+		switch {
+		case o.kind == event.KindString && expected == event.KindInt.String(), o.kind == event.KindString && expected == event.KindIP.String():
+			err.Hint = "write it without quotes"
+		case expected == event.KindString.String():
+			err.Hint = "write it in double quotes"
+		}
+	}
+	return err
 }
 
 func (c *compiler) unary(n *unaryNode) (operand, *Error) {
@@ -575,7 +586,11 @@ func (c *compiler) unary(n *unaryNode) (operand, *Error) {
 		return operand{}, err
 	}
 	if x.kind != want || x.array {
-		return operand{}, c.typeError(&x, want.String())
+		err := c.typeError(&x, want.String())
+		if n.op == '!' {
+			err.Hint = "it negates only the next operand: write not (…), or not in"
+		}
+		return operand{}, err
 	}
 	o := operand{pos: n.pos, kind: want, static: x.static, weight: x.weight, computed: true}
 	switch n.op {

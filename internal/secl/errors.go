@@ -88,6 +88,12 @@ func (e *Error) Format(src string) string {
 	return b.String()
 }
 
+// hint adds what may have been meant.
+func (e *Error) hint(text string) *Error {
+	e.Hint = text
+	return e
+}
+
 func parseError(at Pos, format string, args ...any) *Error {
 	return &Error{Kind: KindParse, Line: at.Line, Column: at.Column, Message: fmt.Sprintf(format, args...)}
 }

@@ -410,8 +410,10 @@ func TestMatch(t *testing.T) {
 			{`signal.target.ancestors[A].pid != 1`, `{"type":"signal","process.ancestors":[{"pid":3}]}`, false},
 			{`signal.target.ancestors.pid == 5`, `{"type":"open"}`, false},
 			{`"%{signal.target.ancestors.pid}" == "5,1"`, signal, true},
-			{`ptrace.tracee.ancestors[X].comm == "a" && ptrace.tracee.ancestors[X].interpreter.file.name == "python3"`,
-				`{"type":"ptrace","ptrace.tracee.ancestors":[{"comm":"b"},{"comm":"a","interpreter.file.name":"python3"}]}`, true},
+			{
+				`ptrace.tracee.ancestors[X].comm == "a" && ptrace.tracee.ancestors[X].interpreter.file.name == "python3"`,
+				`{"type":"ptrace","ptrace.tracee.ancestors":[{"comm":"b"},{"comm":"a","interpreter.file.name":"python3"}]}`, true,
+			},
 			{`ptrace.tracee.ancestors.length == 1 && ptrace.tracee.parent.comm == "a"`, `{"type":"ptrace","ptrace.tracee.ancestors.comm":["a"]}`, true},
 		},
 		"variables": {

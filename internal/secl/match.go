@@ -66,7 +66,7 @@ func (m *stringMatcher) add(v *stringNode, o options) *Error {
 	text := v.text
 	if o.glob {
 		if err := checkPath(v.kind, text); err != nil {
-			return compileError(v.pos, ReasonPath, "%v", err)
+			return compileError(v.pos, ReasonPath, "%v", err).hint(pathHint(v))
 		}
 	}
 	if o.max > 0 && v.kind != regexpString && len(text) > o.max {
@@ -166,6 +166,17 @@ func indexOf(s, sub string, fold bool) int {
 		}
 	}
 	return -1
+}
+
+// pathHint says what may have been meant by a value that is no path.
+func pathHint(v *stringNode) string {
+	switch {
+	case v.kind == regexpString:
+		return `use a pattern, such as ~"/etc/**", or the field of the file's name`
+	case !strings.Contains(v.text, "/"):
+		return "compare a name with the field of the file's name"
+	}
+	return ""
 }
 
 // checkPath checks a value that is compared with a path: a form that no path has would silently never match.

@@ -98,6 +98,8 @@ func (p *parser) unexpected(expected string) *Error {
 		e.Hint = "a sign right before digits belongs to the number: write " + t.raw[:1] + " " + t.raw[1:]
 	case t.kind == tokenPunct && (t.text == "=" || t.text == "!") && p.peek2().kind == tokenPattern:
 		e.Hint = `~"…" is a pattern: put a space between the operator and the string`
+	case t.kind == tokenPunct && t.text == "=" && p.n > 0 && !p.isPair("=="):
+		e.Hint = "== compares"
 	case t.kind == tokenPunct && t.text == "'":
 		e.Hint = `strings are written with double quotes`
 	}

@@ -186,8 +186,10 @@ func TestQuirks(t *testing.T) {
 		"facts of the event": {
 			{`event.service == "shop"`, `{"process.envp":["DD_SERVICE=shop"]}`, true},
 			{`event.async || event.timestamp == 5`, `{"event.timestamp":5}`, true},
-			{`event.os == "linux" && event.origin == "ebpf" && event.source == "runtime"`,
-				`{"event.os":"linux","event.origin":"ebpf","event.source":"runtime"}`, true},
+			{
+				`event.os == "linux" && event.origin == "ebpf" && event.source == "runtime"`,
+				`{"event.os":"linux","event.origin":"ebpf","event.source":"runtime"}`, true,
+			},
 		},
 	} {
 		env := environment(t)

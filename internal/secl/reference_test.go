@@ -468,18 +468,18 @@ func (w writer) boolean(depth int) string {
 }
 
 // referenceVariables are the variables of the test, with values that depend on the process and on time.
-func referenceVariables(t testing.TB) *Env {
-	t.Helper()
+func referenceVariables(tb testing.TB) *Env {
+	tb.Helper()
 	env := &Env{Variables: NewVariables()}
 	declare := func(spec VariableSpec) *Variable {
 		v, err := env.Variables.Declare(spec)
-		require.NoError(t, err)
+		require.NoError(tb, err)
 		return v
 	}
 	at := func(pid uint32, when event.Time) *Context {
 		return &Context{Event: &event.Event{Process: event.ProcessContext{Process: &event.Process{PID: pid}}}, Now: when}
 	}
-	set := func(v *Variable, c *Context, val Value) { require.NoError(t, v.Set(c, val, true)) }
+	set := func(v *Variable, c *Context, val Value) { require.NoError(tb, v.Set(c, val, true)) }
 	set(declare(VariableSpec{Name: "b", Kind: event.KindBool}), at(0, now), Value{Kind: event.KindBool, Bool: true})
 	set(declare(VariableSpec{Name: "i", Kind: event.KindInt}), at(0, now), number(7))
 	set(declare(VariableSpec{Name: "s", Kind: event.KindString}), at(0, now), text("sh"))
@@ -537,8 +537,8 @@ func (w walker) setVariables() {
 }
 
 // situation makes a random event, as a flat one and as the walker wants it.
-func (w writer) situation(t testing.TB) (*event.Event, walker) {
-	t.Helper()
+func (w writer) situation(tb testing.TB) (*event.Event, walker) {
+	tb.Helper()
 	word := func() string { return w.pick("sh", "bash", "zsh", "s*", "", "nginx", "x", "-c") }
 	file := func() string { return w.pick("/etc/a", "/etc/cron.d/x.sh", "/bin/sh", "/etc", "/x.sh", "", "/etc/sh") }
 	flat := map[string]any{"type": "open"}
@@ -589,20 +589,26 @@ func (w writer) situation(t testing.TB) (*event.Event, walker) {
 	lineage("process.ancestors")
 	values.setVariables()
 	encoded, err := json.Marshal(flat)
-	require.NoError(t, err)
-	return flatEvent(t, string(encoded)), values
+	require.NoError(tb, err)
+	return flatEvent(tb, string(encoded)), values
 }
 
 // agree compares both evaluators on an expression and the events, and counts the results.
-func agree(t testing.TB, env *Env, src string, events []*event.Event, values []walker, results map[bool]int) {
-	t.Helper()
+func agree(tb testing.TB, env *Env, src string, events []*event.Event, values []walker, results map[bool]int) {
+	tb.Helper()
 	n, perr := parseRule(src)
 	if perr != nil {
-		t.Fatalf("%s: %v", src, perr)
+		tb.Fatalf("%s: %v", src, perr)
 	}
 	p, err := Compile(src, env)
 	if err != nil {
-		t.Fatalf("%s: %v", src, err)
+		tb.Fatalf("%s: %v", src, err)
+	}
+	env.Filter = true
+	filter, err := Compile(src, env)
+	env.Filter = false
+	if err != nil {
+		tb.Fatalf("%s: %v", src, err)
 	}
 	letters := lettersOf(src)
 	c := &Context{Now: now}
@@ -610,7 +616,10 @@ func agree(t testing.TB, env *Env, src string, events []*event.Event, values []w
 		c.Event = e
 		got, want := p.Match(c), values[i].matches(n, letters)
 		if got != want {
-			t.Fatalf("%s\nis %t, and by the definition %t, for\n%v", src, got, want, values[i])
+			tb.Fatalf("%s\nis %t, and by the definition %t, for\n%v", src, got, want, values[i])
+		}
+		if got && !filter.Match(c) {
+			tb.Fatalf("%s\nmatches, and its filter does not, for\n%v", src, values[i])
 		}
 		results[got]++
 	}
