@@ -5,6 +5,7 @@ package event
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"net/netip"
 	"path"
@@ -930,6 +931,9 @@ func createExit(e *Event) *ExitEvent {
 
 // exitCauses are the numbers of the exit causes as rules see them.
 var exitCauses = map[string]int64{CauseExited: 0, CauseCoreDumped: 1, CauseSignaled: 2}
+
+// LegacyNames returns the names of the first versions of the rule language, each with the field that it stands for.
+func LegacyNames() map[string]string { return maps.Clone(legacyNames) }
 
 // legacyNames maps names of the first SECL versions to those that replaced them.
 var legacyNames = func() map[string]string {

@@ -12,6 +12,7 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -295,6 +296,13 @@ What a SECL expression can read. A string field has ` + "`.length`" + ` where th
 		fmt.Fprintf(&b, "\n## %s\n\n", title)
 		table(&b, []string{"Field", "Type", "Length", "Value"}, rows)
 	}
+	b.WriteString("\n## Old names\n\nNames of the first versions of the language stand for the fields that replaced them.\n\n")
+	legacy := event.LegacyNames()
+	var rows [][]string
+	for _, name := range slices.Sorted(maps.Keys(legacy)) {
+		rows = append(rows, []string{code(name), code(legacy[name])})
+	}
+	table(&b, []string{"Old name", "Field"}, rows)
 	return b.String()
 }
 
