@@ -9,9 +9,9 @@ import "github.com/spf13/cobra"
 func newRulesCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rules",
-		Short: "Check policy files and try rule expressions",
+		Short: "Write, check, try and test rules",
 		Args:  cobra.NoArgs,
 	}
-	cmd.AddCommand(newRulesCheckCmd(), newRulesExprCmd())
+	cmd.AddCommand(newRulesCheckCmd(), newRulesExprCmd(), newRulesEvalCmd())
 	return cmd
 }

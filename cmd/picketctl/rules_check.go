@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -38,12 +37,13 @@ func newRulesCheckCmd() *cobra.Command {
 			}
 			return nil
 		},
+		ValidArgsFunction: completePolicies,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return checkRules(cmd, args, format, agentVersion)
 		},
 	}
 	cmd.Flags().StringVar(&format, "format", "text", "text or json")
-	cmd.Flags().StringVar(&agentVersion, "agent-version", policy.DefaultAgentVersion, "what agent_version constraints are checked against")
+	addAgentVersionFlag(cmd, &agentVersion)
 	return cmd
 }
 
@@ -51,13 +51,8 @@ func checkRules(cmd *cobra.Command, paths []string, format, agentVersion string)
 	if format != "text" && format != "json" {
 		return exitError{code: exitUsage, err: fmt.Errorf("--format is %q, it may be text or json", format)}
 	}
-	if _, err := policy.ParseAgentVersion(agentVersion); err != nil {
-		return exitError{code: exitUsage, err: fmt.Errorf("--agent-version: %w", err)}
-	}
-	for _, p := range paths {
-		if _, err := os.Stat(p); err != nil {
-			return exitError{code: exitUsage, err: fmt.Errorf("cannot read the policies: %w", err)}
-		}
+	if err := checkPolicyArgs(paths, agentVersion); err != nil {
+		return err
 	}
 	_, report := policy.Load(paths, policy.Options{AgentVersion: agentVersion})
 	var err error

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -133,45 +132,12 @@ type batchError struct {
 }
 
 func runBatch(cmd *cobra.Command, path string) error {
-	in := cmd.InOrStdin()
-	if path != "-" {
-		f, err := os.Open(path) //nolint:gosec // the user names the file
-		if err != nil {
-			return exitError{code: exitExprError, err: fmt.Errorf("cannot read the batch: %w", err)}
+	return eachLine(cmd, path, func(line []byte, tooLong bool) any {
+		if tooLong {
+			return batchResult{Error: &batchError{kindInput, fmt.Sprintf("the line has more than %d bytes", maxBatchLine)}}
 		}
-		defer func() { _ = f.Close() }() // it was only read
-		in = f
-	}
-	r := bufio.NewReaderSize(in, 64<<10)
-	w := bufio.NewWriter(cmd.OutOrStdout())
-	out := json.NewEncoder(w)
-	out.SetEscapeHTML(false)
-	for {
-		line, tooLong, readErr := readLine(r, maxBatchLine)
-		if readErr == nil || len(line) > 0 || tooLong {
-			result := batchResult{}
-			if tooLong {
-				result.Error = &batchError{kindInput, fmt.Sprintf("the line has more than %d bytes", maxBatchLine)}
-			} else {
-				result = evaluateLine(line)
-			}
-			if err := out.Encode(result); err != nil {
-				return exitError{code: exitExprError, err: fmt.Errorf("cannot write the results: %w", err)}
-			}
-		}
-		// Whoever writes line by line and waits gets each answer at once.
-		if readErr != nil || r.Buffered() == 0 {
-			if err := w.Flush(); err != nil {
-				return exitError{code: exitExprError, err: fmt.Errorf("cannot write the results: %w", err)}
-			}
-		}
-		switch {
-		case errors.Is(readErr, io.EOF):
-			return nil
-		case readErr != nil:
-			return exitError{code: exitExprError, err: fmt.Errorf("cannot read the batch: %w", readErr)}
-		}
-	}
+		return evaluateLine(line)
+	})
 }
 
 // readLine reads a line without its line break. Of one that is too long it passes the rest.

@@ -37,7 +37,7 @@ func TestRulesExpr(t *testing.T) {
 		{"no type", []string{`open.flags == 0`, "--event", `{}`}, "", "the event has no type, and the expression is about open events", 2},
 		{"no expression", nil, "", "needs an expression", 2},
 		{"both", []string{"true", "--batch", "x"}, "", "--batch takes its expressions", 2},
-		{"no file", []string{"--batch", "/does/not/exist"}, "", "cannot read the batch", 2},
+		{"no file", []string{"--batch", "/does/not/exist"}, "", "cannot read the input", 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			stdout, stderr, code := picketctl(t, "", append([]string{"rules", "expr"}, tt.args...)...)

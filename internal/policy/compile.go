@@ -117,6 +117,7 @@ func (l *loader) compileRule(set *Set, env *secl.Env, m *mergedRule) {
 		if !m.compileToken(r) || !m.compileActions(env, r) {
 			return
 		}
+		m.keepInert(env, r)
 		compiled = append(compiled, r)
 	}
 	for _, r := range compiled {

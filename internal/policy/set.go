@@ -30,6 +30,7 @@ type Rule struct {
 	filter  *secl.Program // true for every event that Program may be true for, whatever is found out of it later
 	need    event.Need    // of the program, the actions and the token
 	effects []effect
+	inert   []inertAction
 	token   []*event.Field
 }
 

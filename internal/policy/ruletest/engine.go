@@ -1,0 +1,142 @@
+// Copyright The Picket Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package ruletest runs the rules of policies over events outside of a collector: for rule authors, and for tests.
+package ruletest
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/picketsec/picket/internal/event"
+	"github.com/picketsec/picket/internal/policy"
+	"github.com/picketsec/picket/internal/secl"
+)
+
+// Engine evaluates the rules of policies on events, one after the other. Variables keep their values from event to event.
+// Rate limits do not hold here. It is for one goroutine.
+type Engine struct {
+	paths   []string
+	options policy.Options
+	set     *policy.Set
+	report  *policy.Report
+	context secl.Context
+	acted   bool // variables may have been set
+}
+
+// NewEngine loads the policies. What did not load is in the Report.
+func NewEngine(paths []string, agentVersion string) *Engine {
+	e := &Engine{paths: paths, options: policy.Options{AgentVersion: agentVersion}}
+	e.set, e.report = policy.Load(paths, e.options)
+	return e
+}
+
+// Report says what became of the policies.
+func (e *Engine) Report() *policy.Report { return e.report }
+
+// Set is the rules that are evaluated.
+func (e *Engine) Set() *policy.Set { return e.set }
+
+// Reset forgets the values of all variables.
+func (e *Engine) Reset() {
+	if e.acted { // the values live as long as the set
+		e.set, e.report = policy.Load(e.paths, e.options)
+		e.context, e.acted = secl.Context{}, false
+	}
+}
+
+// Action is what an action of a matched rule did. Only variables are set; actions of other kinds are named and not executed.
+type Action struct {
+	Rule     string `json:"rule"`
+	Kind     string `json:"kind"`
+	Variable string `json:"variable,omitempty"`
+	Value    any    `json:"value,omitempty"` // what the variable reads as after the action; nil if it was not set
+	Error    string `json:"error,omitempty"`
+}
+
+// Result is what the rules make of an event.
+type Result struct {
+	Matches []string `json:"matches"` // ids in the order of evaluation, each once
+	Actions []Action `json:"actions"`
+}
+
+// Eval evaluates the rules on an event. Time is that of the event, or else that of the clock.
+func (e *Engine) Eval(ev *event.Event) Result {
+	result := Result{Matches: []string{}, Actions: []Action{}}
+	e.context.Event, e.context.Now = ev, timeOf(ev)
+	for _, r := range e.set.Rules(ev.Type) {
+		if !r.Program.Match(&e.context) {
+			continue
+		}
+		if !slices.Contains(result.Matches, r.ID) {
+			result.Matches = append(result.Matches, r.ID)
+		}
+		r.ActTraced(&e.context, func(a policy.Acted) {
+			e.acted = true
+			out := Action{Rule: r.ID, Kind: a.Kind, Variable: a.Variable}
+			switch {
+			case a.Err != nil:
+				out.Error = a.Err.Error()
+			case a.Variable != "":
+				out.Value = JSONValue(a.Value)
+			}
+			result.Actions = append(result.Actions, out)
+		})
+	}
+	return result
+}
+
+// EvalJSON reads an event as event.ParseEvent does and evaluates the rules on it.
+func (e *Engine) EvalJSON(data []byte) (Result, error) {
+	ev, err := event.ParseEvent(data, event.Time(time.Now().UnixNano()))
+	if err != nil {
+		return Result{}, err //nolint:wrapcheck // it says what is wrong with the event
+	}
+	return e.Eval(ev), nil
+}
+
+func timeOf(ev *event.Event) event.Time {
+	if ev.Date != 0 {
+		return ev.Date
+	}
+	return event.Time(time.Now().UnixNano())
+}
+
+// JSONValue is a value as JSON shows it: networks and addresses are text, and a list without elements is an empty one.
+func JSONValue(v secl.Value) any {
+	switch v.Kind {
+	case event.KindBool:
+		return v.Bool
+	case event.KindInt:
+		if v.List {
+			return append([]int64{}, v.Ints...)
+		}
+		return v.Int
+	case event.KindString:
+		if v.List {
+			return append([]string{}, v.Strings...)
+		}
+		return v.String
+	case event.KindIP:
+		if !v.List {
+			return addressText(v.IP)
+		}
+		texts := make([]string, len(v.IPs))
+		for i, ip := range v.IPs {
+			texts[i] = addressText(ip)
+		}
+		return texts
+	}
+	return nil
+}
+
+func addressText(p netip.Prefix) string {
+	switch {
+	case !p.IsValid():
+		return ""
+	case p.IsSingleIP():
+		return p.Addr().String()
+	}
+	return p.String()
+}
