@@ -74,6 +74,7 @@ validate-examples: build ## Check every configuration and policy below examples/
 		case $$f in examples/datadog.yaml) set -- --config examples/quickstart.yaml ;; *) set -- ;; esac; \
 		echo "validate $$f"; DD_API_KEY=$${DD_API_KEY:-none} bin/picket validate "$$@" --config $$f; done
 	bin/picketctl rules check examples/policies
+	bin/picketctl rules test examples/policies
 
 .PHONY: clean
 clean: ## Remove what was built

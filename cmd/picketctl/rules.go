@@ -12,6 +12,6 @@ func newRulesCmd() *cobra.Command {
 		Short: "Write, check, try and test rules",
 		Args:  cobra.NoArgs,
 	}
-	cmd.AddCommand(newRulesCheckCmd(), newRulesExprCmd(), newRulesEvalCmd())
+	cmd.AddCommand(newRulesCheckCmd(), newRulesExprCmd(), newRulesEvalCmd(), newRulesTestCmd())
 	return cmd
 }
