@@ -12,6 +12,7 @@ func newRulesCmd() *cobra.Command {
 		Short: "Write, check, try and test rules",
 		Args:  cobra.NoArgs,
 	}
-	cmd.AddCommand(newRulesCheckCmd(), newRulesExprCmd(), newRulesEvalCmd(), newRulesTestCmd())
+	cmd.AddCommand(newRulesCheckCmd(), newRulesExprCmd(), newRulesEvalCmd(), newRulesTestCmd(),
+		newRulesExplainCmd(), newRulesListCmd())
 	return cmd
 }

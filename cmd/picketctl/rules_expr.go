@@ -49,7 +49,13 @@ With --batch every line of FILE (- is standard input) is a JSON object with expr
 {"result":true}, or {"error":{"kind":"parse|compile|event|input","message":"…"}}. It exits with 0 unless reading fails.`,
 		Example: `  picketctl rules expr 'open.file.path == "/etc/shadow"' --event '{"type":"open","open.file.path":"/etc/shadow"}'
   picketctl rules expr --batch cases.jsonl`,
-		Args: cobra.MaximumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usageError("rules expr takes one expression: put it into quotes")
+			}
+			return nil
+		},
+		ValidArgsFunction: completeFields,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case batch != "" && (len(args) > 0 || flatEvent != ""):
@@ -68,6 +74,24 @@ With --batch every line of FILE (- is standard input) is a JSON object with expr
 	cmd.Flags().StringVar(&flatEvent, "event", "", "the event, as flat JSON (default {})")
 	cmd.Flags().StringVar(&batch, "batch", "", "evaluate every line of a file, - for standard input")
 	return cmd
+}
+
+// completeFields completes the name of a field at the end of an expression.
+func completeFields(_ *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+	const directive = cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	start := 1 + strings.LastIndexFunc(toComplete, func(r rune) bool {
+		return r != '.' && r != '_' && (r < 'a' || r > 'z') && (r < '0' || r > '9')
+	})
+	var names []string
+	for _, f := range event.Fields() {
+		if strings.HasPrefix(f.Name, toComplete[start:]) {
+			names = append(names, toComplete[:start]+f.Name)
+		}
+	}
+	return names, directive
 }
 
 func runExpr(cmd *cobra.Command, expr, flatEvent string) error {

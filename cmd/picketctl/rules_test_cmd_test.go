@@ -124,7 +124,7 @@ func TestRulesTestMistakes(t *testing.T) {
 		{"unknown key", "polices: [a.policy]\ntests: []\n", `a_test.yaml:1:1: unknown key "polices"; did you mean "policies"?`},
 		{"no policies", "tests: []\n", "a_test.yaml:1:1: policies is missing"},
 		{"no tests", "policies: [a.policy]\n", "a_test.yaml:1:1: tests is missing"},
-		{"unknown key of a test", head + "  - {name: a, " + events + ", match: []}\n", `a_test.yaml:3:39: unknown key "match"; did you mean "matches"?`},
+		{"unknown key of a test", head + "  - {name: a, " + events + ", matchs: []}\n", `a_test.yaml:3:39: unknown key "matchs"; did you mean "matches"?`},
 		{"unknown key of an event", head + "  - {name: a, events: [{event: {type: open}, matches: [], nix: 1}]}\n", `a_test.yaml:3:59: unknown key "nix"`},
 		{"no name", head + "  - {" + events + ", matches: []}\n", "the test has no name"},
 		{"no events", head + "  - {name: a, matches: []}\n", "the test has no events"},

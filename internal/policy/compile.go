@@ -15,6 +15,7 @@ import (
 // compile compiles the merged macros and rules into set.
 func (l *loader) compile(set *Set) {
 	env := &secl.Env{Variables: set.variables}
+	set.env, set.expressions = env, map[*Rule]string{}
 	for _, m := range l.macros {
 		env.Macros = append(env.Macros, secl.Macro{ID: m.id, Expression: m.expression.value, Values: m.values})
 	}
@@ -118,6 +119,7 @@ func (l *loader) compileRule(set *Set, env *secl.Env, m *mergedRule) {
 			return
 		}
 		m.keepInert(env, r)
+		set.expressions[r] = v.expression
 		compiled = append(compiled, r)
 	}
 	for _, r := range compiled {

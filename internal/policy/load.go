@@ -22,6 +22,8 @@ type Options struct {
 	Machine *Machine
 	// Previous is the set that is in use: a file that cannot be read or is no policy any more is taken from it.
 	Previous *Set
+	// KeepSource keeps what Set.Explain needs.
+	KeepSource bool
 }
 
 // loader is one run of Load.
@@ -89,6 +91,9 @@ func Load(paths []string, opts Options) (*Set, *Report) {
 		}
 	}
 	l.compile(set)
+	if !opts.KeepSource {
+		set.dropSource()
+	}
 	for i := range l.report.Policies {
 		l.report.Policies[i].settle()
 	}

@@ -55,6 +55,8 @@ type Set struct {
 	ids          map[string]struct{}
 	files        map[string]*file
 	hash         [sha256.Size]byte
+	env          *secl.Env        // for Explain; nil if it was not asked for
+	expressions  map[*Rule]string // the same
 }
 
 func newSet(agentVersion string) *Set {

@@ -5,7 +5,6 @@
 package ruletest
 
 import (
-	"net/netip"
 	"slices"
 	"time"
 
@@ -27,7 +26,7 @@ type Engine struct {
 
 // NewEngine loads the policies. What did not load is in the Report.
 func NewEngine(paths []string, agentVersion string) *Engine {
-	e := &Engine{paths: paths, options: policy.Options{AgentVersion: agentVersion}}
+	e := &Engine{paths: paths, options: policy.Options{AgentVersion: agentVersion, KeepSource: true}}
 	e.set, e.report = policy.Load(paths, e.options)
 	return e
 }
@@ -79,7 +78,7 @@ func (e *Engine) Eval(ev *event.Event) Result {
 			case a.Err != nil:
 				out.Error = a.Err.Error()
 			case a.Variable != "":
-				out.Value = JSONValue(a.Value)
+				out.Value = a.Value.Plain()
 			}
 			result.Actions = append(result.Actions, out)
 		})
@@ -96,47 +95,15 @@ func (e *Engine) EvalJSON(data []byte) (Result, error) {
 	return e.Eval(ev), nil
 }
 
+// Explain says how the expression of a rule comes to its result for an event, as the variables are now.
+func (e *Engine) Explain(id string, ev *event.Event) (*secl.Explanation, error) {
+	e.context.Event, e.context.Now = ev, timeOf(ev)
+	return e.set.Explain(id, &e.context) //nolint:wrapcheck // it says what is wrong
+}
+
 func timeOf(ev *event.Event) event.Time {
 	if ev.Date != 0 {
 		return ev.Date
 	}
 	return event.Time(time.Now().UnixNano())
-}
-
-// JSONValue is a value as JSON shows it: networks and addresses are text, and a list without elements is an empty one.
-func JSONValue(v secl.Value) any {
-	switch v.Kind {
-	case event.KindBool:
-		return v.Bool
-	case event.KindInt:
-		if v.List {
-			return append([]int64{}, v.Ints...)
-		}
-		return v.Int
-	case event.KindString:
-		if v.List {
-			return append([]string{}, v.Strings...)
-		}
-		return v.String
-	case event.KindIP:
-		if !v.List {
-			return addressText(v.IP)
-		}
-		texts := make([]string, len(v.IPs))
-		for i, ip := range v.IPs {
-			texts[i] = addressText(ip)
-		}
-		return texts
-	}
-	return nil
-}
-
-func addressText(p netip.Prefix) string {
-	switch {
-	case !p.IsValid():
-		return ""
-	case p.IsSingleIP():
-		return p.Addr().String()
-	}
-	return p.String()
 }
