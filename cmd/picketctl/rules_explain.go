@@ -179,7 +179,7 @@ func explainPart(b *strings.Builder, e *secl.Explanation, depth int) {
 func textOf(v any) string {
 	const most = 10
 	var items []string
-	n := 0
+	var n int
 	switch v := v.(type) {
 	case string:
 		return strconv.Quote(v)

@@ -27,13 +27,15 @@ func TestRulesExplain(t *testing.T) {
 		code           int
 	}{
 		{
-			"match", []string{"one", "--event", open},
+			"match",
+			[]string{"one", "--event", open},
 			"one matches\n* true   and\n* true     open.flags == 1\n             open.flags = 1\n* true     or\n" +
 				"* true       open.file.path == \"/etc/shadow\"\n               open.file.path = \"/etc/shadow\"\n" +
 				"  false      process.file.name in [\"a\", \"\\x1b[2J\"]\n               process.file.name = \"\\x1b[31m\"\n", "broken", 0,
 		},
 		{
-			"iterator", []string{"child", "--event", `{"type":"exec","exec.file.name":"sh","process.ancestors":[{},{"file.name":"nginx"}]}`},
+			"iterator",
+			[]string{"child", "--event", `{"type":"exec","exec.file.name":"sh","process.ancestors":[{},{"file.name":"nginx"}]}`},
 			"child matches\n  [A] is ancestor 1\n* true   and\n* true     exec.file.name == \"sh\"\n             exec.file.name = \"sh\"\n" +
 				"* true     process.ancestors[A].file.name == \"nginx\"\n             process.ancestors[A].file.name = \"nginx\"\n", "", 0,
 		},
@@ -41,10 +43,11 @@ func TestRulesExplain(t *testing.T) {
 		{"fim", []string{"written", "--event", `{"type":"unlink","unlink.file.path":"/etc/y"}`}, "written does not match\n* false  unlink.file.path == \"/etc/x\"\n           unlink.file.path = \"/etc/y\"\n", "", 1},
 		{"records", []string{"written", "--event", `{"evt":{"name":"unlink"},"file":{"path":"/etc/x"}}`}, "written matches\n* true   unlink.file.path == \"/etc/x\"\n           unlink.file.path = \"/etc/x\"\n", "", 0},
 		{
-			"json", []string{"written", "--format", "json", "--event", `{"type":"unlink","unlink.file.path":"/etc/y"}`},
+			"json",
+			[]string{"written", "--format", "json", "--event", `{"type":"unlink","unlink.file.path":"/etc/y"}`},
 			"{\n  \"expression\": \"unlink.file.path == \\\"/etc/x\\\"\",\n  \"result\": false,\n  \"decisive\": true,\n  \"values\": [\n    {\n      \"name\": \"unlink.file.path\",\n      \"value\": \"/etc/y\"\n    }\n  ]\n}\n", "", 1,
 		},
-		{"misspelt", []string{"writen", "--event", open}, "", `there is no rule "writen"; did you mean "written"?`, 2},
+		{"misspelt", []string{"wrritten", "--event", open}, "", `there is no rule "wrritten"; did you mean "written"?`, 2},
 		{"not loaded", []string{"broken", "--event", open}, "", `there is no rule "broken"`, 2},
 		{"no rule", nil, "", "needs the id of one rule", 2},
 		{"no event", []string{"one"}, "", "needs --event", 2},

@@ -86,7 +86,8 @@ tests:
 			"ok    DIR/a_test.yaml  (4 tests)\ncoverage: the tests match 3 of 3 rules\n", "", 0,
 		},
 		{
-			"verbose", passingTests, []string{"-v", "--run", "^d|fresh", "--coverage"},
+			"verbose", passingTests,
+			[]string{"-v", "--run", "^d|fresh", "--coverage"},
 			"--- PASS: direct (TIME)\n--- PASS: state is fresh (TIME)\nok    DIR/a_test.yaml  (2 tests)\n" +
 				"no test matches: DIR/a.policy:4: shadow_after_tmp\nno test matches: DIR/a.policy:6: tmp_exec\n" +
 				"coverage: the tests match 1 of 3 rules\n", "", 0,

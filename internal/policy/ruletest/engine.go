@@ -21,6 +21,7 @@ type Engine struct {
 	set     *policy.Set
 	report  *policy.Report
 	context secl.Context
+	matcher policy.Matcher
 	acted   bool // variables may have been set
 }
 
@@ -64,10 +65,8 @@ type Result struct {
 func (e *Engine) Eval(ev *event.Event) Result {
 	result := Result{Matches: []string{}, Actions: []Action{}}
 	e.context.Event, e.context.Now = ev, timeOf(ev)
-	for _, r := range e.set.Rules(ev.Type) {
-		if !r.Program.Match(&e.context) {
-			continue
-		}
+	e.matcher.Match(e.set, &e.context)
+	for r := e.matcher.Next(); r != nil; r = e.matcher.Next() {
 		if !slices.Contains(result.Matches, r.ID) {
 			result.Matches = append(result.Matches, r.ID)
 		}
