@@ -60,7 +60,9 @@ A file is followed as it grows: over rotation and truncation, and from its creat
 With - or without FILE, standard input is read to its end.
 
 On a terminal each detection is a readable block. Otherwise, or with --format json, each is one line: the CSM Threats
-log itself, as it goes to Datadog.`,
+log itself, as it goes to Datadog.
+
+Exit codes: 0 all is well, 1 an error, 2 wrong use.`,
 		Example: `  picketctl logs /var/log/picket/logs.json
   picketctl logs --follow=false logs.json | jq 'select(.agent.rule_id == "cron_job_added")'
   zstdcat old.json.zst | picketctl logs -`,

@@ -66,7 +66,9 @@ func newRootCmd() *cobra.Command {
 		Use:   "picketctl",
 		Short: "Read detections of Picket, write and check its rules",
 		Long: `picketctl works with what Picket's collector writes and reads: it shows the detections that a collector wrote
-to a file, and checks and tries detection rules before a collector loads them.`,
+to a file, and checks, tries and tests detection rules before a collector loads them.
+
+Exit codes: 0 is success and 2 wrong use; what 1 means is in the help of each command.`,
 		Version:       buildVersion(),
 		SilenceErrors: true, // run prints them
 		SilenceUsage:  true,
