@@ -64,6 +64,7 @@ const (
 	AttrRulePolicyVersion = "picket.rule.policy.version"
 	AttrRuleSuppressed    = "picket.rule.suppressed_count"
 	AttrRuleUnavailable   = "picket.rule.unavailable_fields"
+	AttrRuleActions       = "picket.rule.actions"
 )
 
 // Attributes of the semantic conventions that others look for.
@@ -172,4 +173,5 @@ var Attributes = []Attribute{
 	{AttrRulePolicyVersion, "string", "own", "detection", "version of the policy"},
 	{AttrRuleSuppressed, "int", "own", "detection", "matches that the rate limit held back since the last detection of the rule"},
 	{AttrRuleUnavailable, "string[]", "own", "detection", "fields that the rule read and the event could not know; they read as zero values"},
+	{AttrRuleActions, "string[]", "own", "detection", "what the kill and hash actions of the rule came to, such as \"kill performed\""},
 }

@@ -19,16 +19,18 @@ type RuleInfo struct {
 	Severity                  Severity
 	SuppressedCount           int64    // matches that the rate limit held back since the last detection
 	Unavailable               []string // fields that the rule read and the event could not know
+	Actions                   []ActionReport
+	Hashes                    []FileHashes
 }
 
 // ruleAttributes is how many attributes EncodeDetection adds.
-const ruleAttributes = 10
+const ruleAttributes = 11
 
 // ofDetection says whether EncodeDetection writes the attribute itself, whatever the source has.
 func ofDetection(key string) bool {
 	switch key {
 	case AttrRecordKind, AttrRecordUID, AttrRuleName, AttrRuleVersion, AttrRuleDescription, AttrRuleset, AttrRulePolicyVersion,
-		AttrRuleGroupID, AttrRuleSuppressed, AttrRuleTags, AttrRuleUnavailable:
+		AttrRuleGroupID, AttrRuleSuppressed, AttrRuleTags, AttrRuleUnavailable, AttrRuleActions:
 		return true
 	}
 	return false
@@ -60,6 +62,7 @@ func EncodeDetection(dst, src plog.LogRecord, h *Host, r *RuleInfo, agentVersion
 	a.optInt(AttrRuleSuppressed, r.SuppressedCount)
 	a.optStrs(AttrRuleTags, r.Tags)
 	a.optStrs(AttrRuleUnavailable, r.Unavailable)
+	a.optStrs(AttrRuleActions, actionSummaries(r.Actions))
 	a.UnsafeIntoMap(dst.Attributes())
 
 	dst.SetEventName(src.EventName())
@@ -76,12 +79,17 @@ func EncodeDetection(dst, src plog.LogRecord, h *Host, r *RuleInfo, agentVersion
 	if r.GroupID != "" {
 		agent.RuleID, agent.OriginalRuleID = r.GroupID, r.ID
 	}
+	agent.Actions = r.Actions
 	title := r.Description
 	if title == "" {
 		title = r.ID
 	}
+	body := src.Body().Str()
+	if len(r.Hashes) > 0 {
+		body = withHashes(body, r.Hashes)
+	}
 	buf := buffers.Get().(*[]byte)
-	*buf = appendDetection((*buf)[:0], src.Body().Str(), title, &agent)
+	*buf = appendDetection((*buf)[:0], body, title, &agent)
 	dst.Body().SetStr(string(*buf))
 	putBuffer(buf)
 }
@@ -103,6 +111,7 @@ type Agent struct {
 	Origin         string
 	KernelVersion  string
 	Distribution   string
+	Actions        []ActionReport
 }
 
 // AppendDetection appends the full log: title and agent, then the members of body, which is a JSON object without white
@@ -126,6 +135,13 @@ func appendDetection(dst []byte, body, title string, a *Agent) []byte {
 	dst = str(dst, "origin", a.Origin)
 	dst = optStr(dst, "kernel_version", a.KernelVersion)
 	dst = optStr(dst, "distribution", a.Distribution)
+	if len(a.Actions) > 0 {
+		dst = append(key(dst, "rule_actions"), '[')
+		for i := range a.Actions {
+			dst = append(a.Actions[i].append(dst), ',')
+		}
+		dst = append(dst[:len(dst)-1], ']', ',')
+	}
 	dst = append(endObject(dst), ',')
 	members, ok := strings.CutPrefix(body, "{")
 	if ok && members != "}" {

@@ -79,9 +79,9 @@ func TestAppendDetection(t *testing.T) {
 		"empty": {`{}`, "", Agent{RuleID: "r"}, `{"title":"",` + required + `}}`},
 		"all": {
 			`{"a":{}}`, "a \"title\"\xff",
-			Agent{"group", "rule", "2", "p", "1.0", "7.83.0", "linux", "arm64", "ebpf", "6.1", "debian - 12"},
+			Agent{"group", "rule", "2", "p", "1.0", "7.83.0", "linux", "arm64", "ebpf", "6.1", "debian - 12", []ActionReport{{Type: "a"}, {Type: "b"}}},
 			`{"title":"a \"title\"\\xff","agent":{"rule_id":"group","original_rule_id":"rule","rule_version":"2","policy_name":"p","policy_version":"1.0",` +
-				`"version":"7.83.0","os":"linux","arch":"arm64","origin":"ebpf","kernel_version":"6.1","distribution":"debian - 12"},"a":{}}`,
+				`"version":"7.83.0","os":"linux","arch":"arm64","origin":"ebpf","kernel_version":"6.1","distribution":"debian - 12","rule_actions":[{"type":"a"},{"type":"b"}]},"a":{}}`,
 		},
 	}
 	for name, test := range tests {

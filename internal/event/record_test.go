@@ -260,7 +260,9 @@ func TestAttributeTable(t *testing.T) {
 		}
 		src, dst := record(e), plog.NewLogRecord()
 		check(src)
-		EncodeDetection(dst, src, &testHost, &testRule, "7.83.0")
+		rule := testRule
+		rule.Actions = []ActionReport{{Type: "kill", Status: ActionPerformed}}
+		EncodeDetection(dst, src, &testHost, &rule, "7.83.0")
 		check(dst)
 	}
 	for key := range types {

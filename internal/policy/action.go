@@ -8,13 +8,15 @@ import (
 	"time"
 )
 
-// An action is what a rule does besides its detection. Actions are read and checked; the report's
-// message says which of them are not executed.
+// An action is what a rule does besides its detection. The report's message says which kinds are checked and not executed.
 type action struct {
 	kind   string
 	pos    Position
 	filter text // empty: always
 	set    *setAction
+	log    *logAction
+	hash   *hashAction
+	kill   *killAction
 	body   *node // the whole item
 }
 
@@ -47,9 +49,9 @@ const notYet = "is not executed by this version"
 
 var actionKinds = map[string]actionKind{
 	"set":            {read: readSet},
-	"kill":           {read: requires("signal", "scope", "disable_container_disarmer", "disable_executable_disarmer"), inert: notYet},
-	"hash":           {read: requires("", "field", "max_file_size"), inert: notYet},
-	"log":            {read: requires("level", "message"), inert: notYet},
+	"kill":           {read: readKill},
+	"hash":           {read: readHash},
+	"log":            {read: readLog},
 	"coredump":       {read: requires("", "process", "mount", "dentry", "no_compression"), inert: notYet},
 	"network_filter": {read: requires("filter", "policy", "scope"), inert: notYet},
 }

@@ -180,10 +180,10 @@ func (m *mergedRule) failAt(n *node, message string) {
 func (m *mergedRule) compileActions(env *secl.Env, r *Rule) bool {
 	env.RequireEvent = false // a filter may be about variables and the process only
 	for _, a := range m.actions {
-		if a.set == nil || a.set.scopeField.value != "" {
+		if actionKinds[a.kind].inert != "" || a.set != nil && a.set.scopeField.value != "" {
 			continue
 		}
-		e := effect{appends: a.set.appends}
+		e := effect{appends: a.set != nil && a.set.appends}
 		if a.filter.value != "" {
 			program, err := secl.Compile(a.filter.value, env)
 			if err == nil && program.EventType() != event.TypeAny && program.EventType() != r.Type {
@@ -195,6 +195,13 @@ func (m *mergedRule) compileActions(env *secl.Env, r *Rule) bool {
 			}
 			e.filter = program
 			r.need |= program.Need()
+		}
+		if a.set == nil {
+			if e.action = m.compileAction(env, r, a); e.action == nil {
+				return false
+			}
+			r.effects = append(r.effects, e)
+			continue
 		}
 		spec, _, err := a.set.spec() // declared before, and so without error
 		if err != nil {

@@ -15,9 +15,10 @@ import (
 	"github.com/picketsec/picket/internal/secl"
 )
 
-// effect is a set action that is ready to run.
+// effect is an action that is ready to run: one that sets a variable, or one that others execute.
 type effect struct {
 	filter   *secl.Program // nil: always
+	action   *Action       // nil: variable is set
 	variable *secl.Variable
 	value    func(*secl.Context) secl.Value
 	appends  bool
@@ -26,13 +27,22 @@ type effect struct {
 // HasActions says whether Act does anything.
 func (r *Rule) HasActions() bool { return len(r.effects) > 0 }
 
-// Act runs the actions of a rule that has matched the event of c. It goes on after an error; an event that is not in the
-// scope of a variable is none.
-func (r *Rule) Act(c *secl.Context) error {
+// Act runs the set actions of a rule that has matched the event of c. It goes on after an error; an event that is not in
+// the scope of a variable is none.
+func (r *Rule) Act(c *secl.Context) error { return r.ActWith(c, nil) }
+
+// ActWith runs all actions in the order of the policy, as Act does; do executes those that are no set actions.
+func (r *Rule) ActWith(c *secl.Context, do func(*Action)) error {
 	var errs []error
 	for i := range r.effects {
 		e := &r.effects[i]
 		if e.filter != nil && !e.filter.Match(c) {
+			continue
+		}
+		if e.action != nil {
+			if do != nil {
+				do(e.action)
+			}
 			continue
 		}
 		if err := e.variable.Set(c, e.value(c), e.appends); err != nil && !errors.Is(err, secl.ErrNoScope) {

@@ -5,6 +5,7 @@ package policy
 
 import (
 	"math/bits"
+	"slices"
 
 	"github.com/picketsec/picket/internal/event"
 	"github.com/picketsec/picket/internal/secl"
@@ -312,9 +313,12 @@ func (s *Set) freeze() {
 		for i, r := range rules {
 			programs[i], filters[i] = r.Program, r.filter
 			for j := range r.effects {
-				if r.effects[j].variable.Scope == secl.ScopeProcess {
-					s.keep |= event.Set(event.TypeExit) // their values go with the process
+				v := r.effects[j].variable
+				if v == nil || v.Scope != secl.ScopeProcess || v.Inherited || slices.Contains(s.transient, v) {
+					continue // the values of inherited variables are the descendants' too
 				}
+				s.transient = append(s.transient, v)
+				s.keep |= event.Set(event.TypeExit) // their values go with the process
 			}
 		}
 		s.index[t], s.filter[t] = newIndex(programs), newIndex(filters)

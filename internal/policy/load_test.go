@@ -298,13 +298,13 @@ rules:
     tags: {severity: urgent}
     limiter_token: [process.file.path]
     actions:
-      - kill: {signal: SIGKILL}
-      - hash: {}
+      - coredump: {process: true}
+      - network_filter: {filter: port 53}
 `})
 	message := report.Policies[0].Rules[0].Message
 	for _, want := range []string{
-		`5:5: unknown key "serverity" is ignored`, "tag severity is not one of", "9:9: action kill is not executed",
-		"10:9: action hash is not executed",
+		`5:5: unknown key "serverity" is ignored`, "tag severity is not one of", "9:9: action coredump is not executed",
+		"10:9: action network_filter is not executed",
 	} {
 		assert.Contains(t, message, want)
 	}

@@ -52,6 +52,7 @@ type Set struct {
 	filter       [event.NumTypes]*index // of the filters
 	keep         event.TypeSet          // types that the state of rules is about
 	variables    *secl.Variables
+	transient    []*secl.Variable // whose values end with their process
 	ids          map[string]struct{}
 	files        map[string]*file
 	hash         [sha256.Size]byte
@@ -77,6 +78,13 @@ func (s *Set) Need(t event.Type) event.Need {
 		return 0
 	}
 	return s.need[t]
+}
+
+// Exited forgets what rules have noted of a process, by its 64-bit id, that has exited.
+func (s *Set) Exited(host string, process uint64) {
+	for _, v := range s.transient {
+		v.Release(host, process, "")
+	}
 }
 
 // Len is the number of rule ids that are loaded.

@@ -11,6 +11,7 @@ type Acted struct {
 	Variable string     // of set: the reference
 	Value    secl.Value // of set: what the variable reads as afterwards
 	Err      error      // of set: why the variable was not set
+	Message  string     // of log
 }
 
 // inertAction is an action that Act does not execute, kept so that ActTraced can name it.
@@ -56,6 +57,14 @@ func (r *Rule) ActTraced(c *secl.Context, report func(Acted)) {
 		}
 		e := &r.effects[i]
 		if e.filter != nil && !e.filter.Match(c) {
+			continue
+		}
+		if e.action != nil {
+			acted := Acted{Kind: e.action.Kind}
+			if e.action.Log != nil {
+				acted.Message = e.action.Log.Message(c)
+			}
+			report(acted)
 			continue
 		}
 		err := e.variable.Set(c, e.value(c), e.appends)

@@ -159,15 +159,11 @@ func (v *Variables) All() []*Variable {
 	return slices.SortedFunc(maps.Values(v.vars), func(a, b *Variable) int { return strings.Compare(a.Ref(), b.Ref()) })
 }
 
-// Release forgets the values of a scope that has ended: a process by its id, a container or cgroup by its name.
-func (v *Variables) Release(scope Scope, host string, process uint64, name string) {
-	for _, x := range v.All() {
-		if x.Scope == scope {
-			x.mu.Lock()
-			delete(x.cells, scopeKey{host, process, name})
-			x.mu.Unlock()
-		}
-	}
+// Release forgets the value of a scope that has ended: a process by its id, a container or cgroup by its name.
+func (v *Variable) Release(host string, process uint64, name string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.cells, scopeKey{host, process, name})
 }
 
 // scopeKey is whose value a cell is.

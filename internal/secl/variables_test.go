@@ -156,9 +156,9 @@ func TestScopes(t *testing.T) {
 	p, err := vs.Declare(VariableSpec{Scope: ScopeProcess, Name: "p", Kind: event.KindString})
 	require.NoError(t, err)
 	require.NoError(t, p.Set(one, text("x"), false))
-	vs.Release(ScopeProcess, "", 2, "")
+	p.Release("", 2, "")
 	assert.Equal(t, "x", p.Get(one).String)
-	vs.Release(ScopeProcess, "", 1, "")
+	p.Release("", 1, "")
 	assert.Empty(t, p.Get(one).String)
 }
 

@@ -6,6 +6,7 @@ package securityrulesprocessor
 import (
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -18,15 +19,28 @@ import (
 
 func TestLoadConfig(t *testing.T) {
 	policies := component.MustNewID("security_policies")
+	off := EnforcementConfig{Disarmer: DisarmerConfig{MaxContainers: 5, MaxExecutables: 5, Period: time.Minute}}
 	tests := []struct {
 		id   component.ID
 		want *Config
 		err  string
 	}{
-		{id: component.NewID(metadata.Type), want: &Config{Policies: policies, OnNoMatch: NoMatchDrop}},
+		{id: component.NewID(metadata.Type), want: &Config{Policies: policies, OnNoMatch: NoMatchDrop, Enforcement: off}},
 		{
 			id:   component.NewIDWithName(metadata.Type, "pass"),
-			want: &Config{Policies: component.MustNewIDWithName("security_policies", "prod"), OnNoMatch: NoMatchPass},
+			want: &Config{Policies: component.MustNewIDWithName("security_policies", "prod"), OnNoMatch: NoMatchPass, Enforcement: off},
+		},
+		{
+			id: component.NewIDWithName(metadata.Type, "enforcing"),
+			want: &Config{Policies: policies, OnNoMatch: NoMatchDrop, Enforcement: EnforcementConfig{
+				Enabled: true, ExcludeExecutables: []string{"/usr/sbin/*"},
+				Disarmer: DisarmerConfig{MaxContainers: 2, MaxExecutables: 5, Period: 10 * time.Second},
+			}},
+		},
+		{
+			id: component.NewIDWithName(metadata.Type, "misfiring"),
+			err: "enforcement: `exclude_executables`: \"sshd\" is no absolute path or pattern\n" +
+				"`exclude_executables`: \"/[\" is no absolute path or pattern\n`disarmer`: `max_containers`, `max_executables` and `period` must be positive",
 		},
 		{id: component.NewIDWithName(metadata.Type, "nothing"), err: "`policies` must name the extension that has the rules, such as security_policies"},
 		{id: component.NewIDWithName(metadata.Type, "wrong"), err: "`on_no_match` must be \"drop\" or \"pass\", it is \"keep\""},

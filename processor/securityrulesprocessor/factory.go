@@ -5,6 +5,7 @@ package securityrulesprocessor
 
 import (
 	"context"
+	"time"
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/consumer"
@@ -20,7 +21,11 @@ func NewFactory() processor.Factory {
 }
 
 func createDefaultConfig() component.Config {
-	return &Config{OnNoMatch: NoMatchDrop}
+	return &Config{
+		OnNoMatch: NoMatchDrop,
+		// As in Datadog's agent.
+		Enforcement: EnforcementConfig{Disarmer: DisarmerConfig{MaxContainers: 5, MaxExecutables: 5, Period: time.Minute}},
+	}
 }
 
 func createLogs(ctx context.Context, set processor.Settings, cfg component.Config, next consumer.Logs) (processor.Logs, error) {

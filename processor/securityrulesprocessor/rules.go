@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/picketsec/picket/internal/event"
+	"github.com/picketsec/picket/internal/local"
 	"github.com/picketsec/picket/internal/policy"
 	"github.com/picketsec/picket/processor/securityrulesprocessor/internal/metadata"
 )
@@ -38,6 +39,8 @@ type rules struct {
 	workers     sync.Pool
 	unsubscribe func()
 	reports     *reporter
+	disarmer    disarmer
+	hasher      *local.Hasher
 
 	foreignOnce sync.Once
 	decodeOnce  sync.Once
@@ -63,7 +66,10 @@ func newRules(set processor.Settings, cfg *Config, next consumer.Logs) (*rules, 
 		next:      next,
 		version:   set.BuildInfo.Version,
 		limiter:   policy.NewLimiter(),
+		disarmer:  disarmer{cfg: &cfg.Enforcement.Disarmer, logger: set.Logger},
+		hasher:    local.NewHasher(),
 	}
+	p.disarmer.rearm()
 	p.workers.New = func() any { return newWorker() }
 	for t := range p.typeOptions {
 		p.typeOptions[t] = metric.WithAttributeSet(attribute.NewSet(attribute.String("type", event.Type(t).String())))
@@ -113,6 +119,7 @@ func (p *rules) use(set *policy.Set, report *policy.Report) {
 		}
 		p.active.Store(rs)
 		p.limiter.Retain(set)
+		p.disarmer.rearm()
 	}
 	p.reports.send(set, report)
 }
@@ -146,6 +153,7 @@ func (p *rules) processLogs(ctx context.Context, ld plog.Logs) (plog.Logs, error
 		return ld, errors.New("the processor has not been started")
 	}
 	w := p.workers.Get().(*worker)
+	w.acting.origin = local.FromContext(ctx)
 	defer func() {
 		w.leave()
 		p.workers.Put(w)
@@ -190,8 +198,14 @@ func (p *rules) record(ctx context.Context, w *worker, rs *ruleset, lr plog.LogR
 		return unmatched
 	}
 	t, err := event.TypeOfRecord(lr)
-	if err != nil || len(rs.Rules(t)) == 0 {
+	if err != nil {
 		return unmatched // also types of newer senders
+	}
+	if t == event.TypeExit {
+		defer p.exited(w, rs, lr) // after the rules
+	}
+	if len(rs.Rules(t)) == 0 {
+		return unmatched
 	}
 	if err := w.decoder.DecodeRecord(lr, rs.Need(t), &w.event); err != nil {
 		c.decodeErrors++
@@ -217,12 +231,7 @@ func (p *rules) record(ctx context.Context, w *worker, rs *ruleset, lr plog.LogR
 // matched does what a rule that matches an event calls for. It says whether that was a detection.
 func (p *rules) matched(ctx context.Context, w *worker, rs *ruleset, r *policy.Rule, lr plog.LogRecord, out *output) bool {
 	if r.HasActions() {
-		if err := r.Act(&w.context); err != nil {
-			p.telemetry.ProcessorSecurityRulesActionErrors.Add(ctx, 1, rs.options[r.ID])
-			p.actionOnce.Do(func() {
-				p.logger.Warn("an action of a rule failed; more of them are only counted", zap.Error(err))
-			})
-		}
+		p.act(ctx, w, rs, r)
 	}
 	if r.Silent {
 		return false
@@ -236,9 +245,20 @@ func (p *rules) matched(ctx context.Context, w *worker, rs *ruleset, r *policy.R
 	info := r.Info
 	info.SuppressedCount = suppressed
 	info.Unavailable = r.Program.Unavailable(nil, &w.event)
+	if r.HasActions() {
+		info.Actions = w.acting.reports
+		p.hash(ctx, w, r, &info)
+	}
 	event.EncodeDetection(out.add(), lr, w.readHost(), &info, rs.AgentVersion())
 	p.telemetry.ProcessorSecurityRulesDetections.Add(ctx, 1, rs.options[r.ID])
 	return true
+}
+
+// exited forgets what rules have noted of a process that has exited.
+func (p *rules) exited(w *worker, rs *ruleset, lr plog.LogRecord) {
+	if id, ok := lr.Attributes().Get(event.AttrProcessID); ok {
+		rs.Exited(w.readHost().ID, uint64(id.Int())) //nolint:gosec // an id is written as the int64 of the same bits
+	}
 }
 
 // kindOf is the value of picket.record.kind; empty if the record is none of a contract version that is known.

@@ -123,7 +123,7 @@ type pipeline struct {
 	logs  *observer.ObservedLogs
 }
 
-func newPipeline(tb testing.TB, noMatch NoMatch, source string) *pipeline {
+func newPipeline(tb testing.TB, noMatch NoMatch, source string, options ...func(*Config)) *pipeline {
 	tb.Helper()
 	p := &pipeline{sink: &consumertest.LogsSink{}, path: filepath.Join(tb.TempDir(), "test.policy"), tel: componenttest.NewTelemetry()}
 	require.NoError(tb, os.WriteFile(p.path, []byte(source), 0o600))
@@ -134,6 +134,9 @@ func newPipeline(tb testing.TB, noMatch NoMatch, source string) *pipeline {
 	set.Logger, p.logs = zap.New(core), logs
 	cfg := createDefaultConfig().(*Config)
 	cfg.Policies, cfg.OnNoMatch = component.MustNewID("security_policies"), noMatch
+	for _, option := range options {
+		option(cfg)
+	}
 	var err error
 	p.Logs, err = NewFactory().CreateLogs(context.Background(), set, cfg, p.sink)
 	require.NoError(tb, err)

@@ -18,6 +18,7 @@ type worker struct {
 	context secl.Context
 	matcher policy.Matcher
 	token   []byte // scratch
+	acting  acting
 
 	resource  pcommon.Resource // at hand
 	host      event.Host       // what resource says, if hostKnown
@@ -33,6 +34,7 @@ func newWorker() *worker {
 // leave forgets the batch: what was decoded may alias the text of its records.
 func (w *worker) leave() {
 	w.event = event.Event{}
+	w.acting.origin, w.acting.rule, w.acting.reports = nil, nil, nil
 	w.enter(pcommon.Resource{})
 }
 

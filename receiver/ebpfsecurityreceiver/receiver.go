@@ -27,6 +27,7 @@ import (
 	"github.com/picketsec/picket/internal/enrich"
 	"github.com/picketsec/picket/internal/event"
 	"github.com/picketsec/picket/internal/hostinfo"
+	"github.com/picketsec/picket/internal/local"
 	"github.com/picketsec/picket/internal/privacy"
 	"github.com/picketsec/picket/internal/proctree"
 	"github.com/picketsec/picket/receiver/ebpfsecurityreceiver/internal/metadata"
@@ -80,6 +81,7 @@ type batch struct {
 	logs    plog.Logs
 	records plog.LogRecordSlice
 	types   [event.NumTypes]int // number of records by type; TypeAny are reports
+	origin  *local.Origin       // what lets rules act on the host for these records, and for no others
 	since   time.Time
 }
 
@@ -304,7 +306,7 @@ func (r *securityReceiver) resume(ctx context.Context, attached event.Time) erro
 }
 
 func (r *securityReceiver) newBatch() {
-	b := &batch{logs: plog.NewLogs(), since: time.Now()}
+	b := &batch{logs: plog.NewLogs(), since: time.Now(), origin: local.NewOrigin(r.conv.paths.hostPIDs)}
 	rl := b.logs.ResourceLogs().AppendEmpty()
 	r.host.ToResource(rl.Resource())
 	rl.SetSchemaUrl(event.SchemaURL)
@@ -419,6 +421,7 @@ func (r *securityReceiver) handle(rec *sensor.Record, err error) {
 		r.seq++
 		ev.Facts.Sequence = r.seq
 		event.EncodeRecord(ev, &r.host, r.batch.records.AppendEmpty())
+		r.batch.origin.Saw(ev.Facts.ProcessID, rec.Time)
 		r.batch.types[typ]++
 	default:
 		return
@@ -457,7 +460,7 @@ const (
 func (r *securityReceiver) deliverLoop() {
 	for b := range r.queue {
 		n := b.records.Len()
-		ctx := r.obs.StartLogsOp(context.Background())
+		ctx := r.obs.StartLogsOp(local.NewContext(context.Background(), b.origin))
 		var err error
 		for attempt, pause := 0, firstPause; attempt < maxAttempts; attempt, pause = attempt+1, pause*2 {
 			if attempt > 0 {

@@ -53,6 +53,7 @@ type Action struct {
 	Variable string `json:"variable,omitempty"`
 	Value    any    `json:"value,omitempty"` // what the variable reads as after the action; nil if it was not set
 	Error    string `json:"error,omitempty"`
+	Message  string `json:"message,omitempty"` // of log
 }
 
 // Result is what the rules make of an event.
@@ -72,7 +73,7 @@ func (e *Engine) Eval(ev *event.Event) Result {
 		}
 		r.ActTraced(&e.context, func(a policy.Acted) {
 			e.acted = true
-			out := Action{Rule: r.ID, Kind: a.Kind, Variable: a.Variable}
+			out := Action{Rule: r.ID, Kind: a.Kind, Variable: a.Variable, Message: a.Message}
 			switch {
 			case a.Err != nil:
 				out.Error = a.Err.Error()

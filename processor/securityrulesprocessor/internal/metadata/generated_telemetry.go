@@ -27,6 +27,7 @@ type TelemetryBuilder struct {
 	mu                                 sync.Mutex
 	registrations                      []metric.Registration
 	ProcessorSecurityRulesActionErrors metric.Int64Counter
+	ProcessorSecurityRulesActions      metric.Int64Counter
 	ProcessorSecurityRulesDecodeErrors metric.Int64Counter
 	ProcessorSecurityRulesDetections   metric.Int64Counter
 	ProcessorSecurityRulesEvaluated    metric.Int64Counter
@@ -65,7 +66,13 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	var err, errs error
 	builder.ProcessorSecurityRulesActionErrors, err = builder.meter.Int64Counter(
 		"otelcol_processor_security_rules_action_errors",
-		metric.WithDescription("Actions of rules that failed, by rule. [Development]"),
+		metric.WithDescription("Set actions of rules that failed, by rule. [Development]"),
+		metric.WithUnit("{action}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorSecurityRulesActions, err = builder.meter.Int64Counter(
+		"otelcol_processor_security_rules_actions",
+		metric.WithDescription("Kill and hash actions, by rule, kind and what came of them. [Development]"),
 		metric.WithUnit("{action}"),
 	)
 	errs = errors.Join(errs, err)

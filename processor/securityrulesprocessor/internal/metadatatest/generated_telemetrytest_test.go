@@ -20,12 +20,16 @@ func TestSetupTelemetry(t *testing.T) {
 	require.NoError(t, err)
 	defer tb.Shutdown()
 	tb.ProcessorSecurityRulesActionErrors.Add(context.Background(), 1)
+	tb.ProcessorSecurityRulesActions.Add(context.Background(), 1)
 	tb.ProcessorSecurityRulesDecodeErrors.Add(context.Background(), 1)
 	tb.ProcessorSecurityRulesDetections.Add(context.Background(), 1)
 	tb.ProcessorSecurityRulesEvaluated.Add(context.Background(), 1)
 	tb.ProcessorSecurityRulesForeign.Add(context.Background(), 1)
 	tb.ProcessorSecurityRulesSuppressed.Add(context.Background(), 1)
 	AssertEqualProcessorSecurityRulesActionErrors(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualProcessorSecurityRulesActions(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualProcessorSecurityRulesDecodeErrors(t, testTel,
