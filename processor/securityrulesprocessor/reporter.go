@@ -19,18 +19,28 @@ import (
 	"github.com/picketsec/picket/processor/securityrulesprocessor/internal/metadata"
 )
 
-// Of the reports on loads: the record's EventName, the rule id and title under which Datadog's agent has them, and the
-// service that agent gives to events about itself.
+// reportKind is the rule id and title under which Datadog's agent has a report, and the EventName of the record.
+type reportKind struct {
+	ruleID, title, eventName string
+}
+
+var (
+	loadedKind    = reportKind{"ruleset_loaded", "New ruleset loaded", event.RecordRulesetLoaded}
+	heartbeatKind = reportKind{"heartbeat", "Heartbeat", event.RecordHeartbeat}
+)
+
+// Heartbeats say which policies are in use: often after a change, so that it is soon seen everywhere, and then from time to time.
 const (
-	reportRuleID = "ruleset_loaded"
-	reportTitle  = "New ruleset loaded"
+	earlyHeartbeats = 5
+	earlyPeriod     = time.Minute
+	heartbeatPeriod = 10 * time.Minute
 )
 
 // maxQueuedReports bounds the reports that wait for a slow consumer. The oldest is given up first.
 const maxQueuedReports = 8
 
-// reporter sends a record about each load of rules to the next consumer, from a goroutine of its own: whoever loads rules
-// must not wait for the pipeline.
+// reporter sends a record about each load of rules to the next consumer, and the heartbeats, from a goroutine of its own:
+// whoever loads rules must not wait for the pipeline.
 type reporter struct {
 	next    consumer.Logs
 	logger  *zap.Logger
@@ -39,6 +49,9 @@ type reporter struct {
 
 	mu     sync.Mutex
 	queue  []plog.Logs
+	inUse  []loadedPolicy // as heartbeats have them
+	agent  event.Agent    // of the heartbeats
+	beats  int            // since the last change
 	wake   chan struct{}
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -66,6 +79,11 @@ func thisHost(logger *zap.Logger) event.Host {
 
 func (r *reporter) send(set *policy.Set, report *policy.Report) {
 	ld, err := r.encode(set, report, time.Now())
+	r.mu.Lock()
+	if !report.Kept {
+		r.inUse, r.agent, r.beats = policiesOf(report), r.host.Agent(set.AgentVersion()), 0
+	}
+	r.mu.Unlock()
 	if err != nil {
 		r.logger.Error("the report on loaded rules cannot be written", zap.Error(err))
 		return
@@ -85,16 +103,26 @@ func (r *reporter) send(set *policy.Set, report *policy.Report) {
 
 func (r *reporter) run(ctx context.Context) {
 	defer close(r.done)
+	beat := time.NewTimer(earlyPeriod)
+	defer beat.Stop()
 	for {
+		var queue []plog.Logs
 		select {
 		case <-ctx.Done():
 			return
 		case <-r.wake:
+			r.mu.Lock()
+			queue, r.queue = r.queue, nil
+			changed := r.beats == 0
+			r.mu.Unlock()
+			if changed {
+				beat.Reset(earlyPeriod)
+			}
+		case now := <-beat.C:
+			var next time.Duration
+			queue, next = r.heartbeats(now)
+			beat.Reset(next)
 		}
-		r.mu.Lock()
-		queue := r.queue
-		r.queue = nil
-		r.mu.Unlock()
 		for _, ld := range queue {
 			if err := r.next.ConsumeLogs(ctx, ld); err != nil {
 				r.logger.Warn("a report on loaded rules was not accepted by the pipeline", zap.Error(err))
@@ -123,6 +151,14 @@ type customEvent struct {
 	Name string `json:"name"`
 }
 
+// heartbeat is the same of a heartbeat.
+type heartbeat struct {
+	Evt     customEvent  `json:"evt"`
+	Date    string       `json:"date"`
+	Service string       `json:"service"`
+	Policy  loadedPolicy `json:"policy"`
+}
+
 type loadedPolicy struct {
 	Name    string       `json:"name"`
 	Version string       `json:"version"`
@@ -130,7 +166,7 @@ type loadedPolicy struct {
 	Status  string       `json:"status"`
 	Message string       `json:"message,omitempty"`
 	Macros  []loadedRule `json:"macros,omitempty"` // only those with an error
-	Rules   []loadedRule `json:"rules"`
+	Rules   []loadedRule `json:"rules,omitempty"`  // not in a heartbeat
 }
 
 type loadedRule struct {
@@ -156,7 +192,7 @@ func cut(s string) string {
 
 func (r *reporter) encode(set *policy.Set, report *policy.Report, now time.Time) (plog.Logs, error) {
 	body := rulesetLoaded{
-		Evt: customEvent{event.CustomEvent}, Date: now.UTC().Format(time.RFC3339Nano), Service: event.ReportService,
+		Evt: customEvent{event.CustomEvent}, Date: date(now), Service: event.ReportService,
 		Policies: make([]loadedPolicy, 0, len(report.Policies)), KeptPrevious: report.Kept, Reason: report.Reason,
 	}
 	for i := range report.Policies {
@@ -175,13 +211,56 @@ func (r *reporter) encode(set *policy.Set, report *policy.Report, now time.Time)
 		}
 		body.Policies = append(body.Policies, lp)
 	}
-	text, err := json.Marshal(&body)
+	agent := r.host.Agent(set.AgentVersion())
+	return r.report(loadedKind, &body, &agent, now)
+}
+
+// policiesOf is what heartbeats say of the policies of a load.
+func policiesOf(report *policy.Report) []loadedPolicy {
+	var out []loadedPolicy
+	for i := range report.Policies {
+		p := &report.Policies[i]
+		out = append(out, loadedPolicy{Name: p.Name, Version: p.Version, Source: "file", Status: p.Status, Message: cut(p.Message)})
+	}
+	return out
+}
+
+// heartbeats are the records of a heartbeat, one for each policy, and the time until the next.
+func (r *reporter) heartbeats(now time.Time) (out []plog.Logs, next time.Duration) {
+	r.mu.Lock()
+	policies, agent := r.inUse, r.agent
+	r.beats++
+	next = heartbeatPeriod
+	if r.beats < earlyHeartbeats {
+		next = earlyPeriod
+	}
+	r.mu.Unlock()
+	for i, p := range policies {
+		// A nanosecond between them: the time is what tells reports apart.
+		at := now.Add(time.Duration(i))
+		ld, err := r.report(heartbeatKind, &heartbeat{
+			Evt: customEvent{event.CustomEvent}, Date: date(at), Service: event.ReportService, Policy: p,
+		}, &agent, at)
+		if err != nil {
+			r.logger.Error("a heartbeat cannot be written", zap.Error(err))
+			continue
+		}
+		out = append(out, ld)
+	}
+	return out, next
+}
+
+func date(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+// report makes the record of a report.
+func (r *reporter) report(kind reportKind, body any, a *event.Agent, now time.Time) (plog.Logs, error) {
+	text, err := json.Marshal(body)
 	if err != nil {
 		return plog.Logs{}, err
 	}
-	agent := r.host.Agent(set.AgentVersion())
-	agent.RuleID = reportRuleID
-	full := event.AppendDetection(nil, text, reportTitle, &agent)
+	agent := *a
+	agent.RuleID = kind.ruleID
+	full := event.AppendDetection(nil, text, kind.title, &agent)
 
 	ld := plog.NewLogs()
 	rl := ld.ResourceLogs().AppendEmpty()
@@ -191,6 +270,6 @@ func (r *reporter) encode(set *policy.Set, report *policy.Report, now time.Time)
 	sl.Scope().SetVersion(r.version)
 	t := event.Time(now.UnixNano())
 	// The time tells reports apart. It is no number in a host's sequence of events.
-	event.EncodeReport(sl.LogRecords().AppendEmpty(), &r.host, event.RecordRulesetLoaded, uint64(t), t, full)
+	event.EncodeReport(sl.LogRecords().AppendEmpty(), &r.host, kind.eventName, uint64(t), t, full)
 	return ld, nil
 }

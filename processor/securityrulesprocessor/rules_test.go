@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -523,6 +524,62 @@ func TestStartErrors(t *testing.T) {
 type nopComponent struct {
 	component.StartFunc
 	component.ShutdownFunc
+}
+
+// TestHeartbeats: which policies are in use is said every minute at first, then every ten; a change begins anew.
+func TestHeartbeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := &consumertest.LogsSink{}
+		r := newReporter(sink, zap.NewNop(), "v")
+		defer r.close()
+		dir := t.TempDir()
+		write := func(name, text string) {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+		}
+		load := func() (*policy.Set, *policy.Report) { return policy.Load([]string{dir}, policy.Options{}) }
+		beats := func(d time.Duration) (out []string) {
+			sink.Reset()
+			start := time.Now()
+			time.Sleep(d)
+			synctest.Wait()
+			for _, ld := range sink.AllLogs() {
+				lr := firstRecord(ld)
+				var body struct {
+					Title, Service string
+					Agent          struct {
+						RuleID string `json:"rule_id"`
+					}
+					Policy struct{ Name, Version, Status string }
+					Rules  []any
+				}
+				require.NoError(t, json.Unmarshal([]byte(lr.Body().Str()), &body))
+				if body.Agent.RuleID != "heartbeat" {
+					out = append(out, body.Agent.RuleID)
+					continue
+				}
+				assert.Equal(t, []string{"picket.heartbeat", "Heartbeat", "runtime-security-agent"}, []string{lr.EventName(), body.Title, body.Service})
+				assert.Empty(t, body.Rules)
+				out = append(out, fmt.Sprint(lr.Timestamp().AsTime().Sub(start).Round(time.Second), " ", body.Policy.Name, " ", body.Policy.Version, " ", body.Policy.Status))
+			}
+			return out
+		}
+		assert.Empty(t, beats(30*time.Second), "nothing is loaded")
+		write("a.policy", "version: 1.0.0\nrules: [{id: a, expression: 'open.flags > 0'}]")
+		r.send(load())
+		assert.Equal(t, []string{"ruleset_loaded", "1m0s a.policy 1.0.0 loaded", "2m0s a.policy 1.0.0 loaded"}, beats(150*time.Second))
+		write("b.policy", "version: 2.0.0\nrules: [{id: b, expression: 'open.flags > 0'}, {id: c, expression: nope}]")
+		r.send(load())
+		assert.Equal(t, []string{
+			"ruleset_loaded", "1m0s a.policy 1.0.0 loaded", "1m0s b.policy 2.0.0 partially_loaded",
+			"2m0s a.policy 1.0.0 loaded", "2m0s b.policy 2.0.0 partially_loaded",
+		}, beats(150*time.Second))
+		assert.Len(t, beats(3*time.Minute), 6)
+		assert.Len(t, beats(35*time.Minute), 6, "every ten minutes from here on")
+		set, report := load()
+		report.Kept, report.Policies = true, nil
+		r.send(set, report)
+		assert.Equal(t, []string{"ruleset_loaded", "4m30s a.policy 1.0.0 loaded", "4m30s b.policy 2.0.0 partially_loaded"}, beats(5*time.Minute))
+	})
 }
 
 func TestReportsDoNotHoldUpALoad(t *testing.T) {

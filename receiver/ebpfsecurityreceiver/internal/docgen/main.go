@@ -223,7 +223,7 @@ the facts that the JSON has no place for.
 Resource: ` + "`host.id`, `host.name`, `host.arch`, `os.type`, `os.name`, `os.version`, " + code(event.AttrHostIDSource) + ", " +
 		code(event.AttrKernelRelease) + ", " + code(event.AttrBootID) + `. Timestamp is when it happened, ObservedTimestamp when it was read.
 
-Reports (` + code(event.AttrRecordKind+" = "+event.KindReport) + `) are records about Picket itself: ` + code(event.RecordRulesetLoaded) + ", " +
+Reports (` + code(event.AttrRecordKind+" = "+event.KindReport) + `) are records about Picket itself: ` + code(event.RecordRulesetLoaded) + ", " + code(event.RecordHeartbeat) + ", " +
 		code(event.RecordEventsLost) + " and " + code(event.RecordIOUringUsed) + `.
 The last one is about a process, and has the attributes of one: it made an io_uring, through which it can do what is not seen. It is written
 once for each process image.
