@@ -207,7 +207,7 @@ var messageReference = regexp.MustCompile(`[$%]\{[A-Za-z_][A-Za-z0-9_.\[\]]*\}`)
 
 func (m *mergedRule) compileLog(env *secl.Env, r *Rule, a *logAction) *Action {
 	out := &LogAction{Level: logLevels[strings.ToLower(a.level.value)]}
-	message, at := a.message.value, 0
+	message, at := written(a.message.value, r.Type), 0
 	for _, span := range messageReference.FindAllStringIndex(message, -1) {
 		program, err := secl.CompileValue(`"`+message[span[0]:span[1]]+`"`, env)
 		if err == nil && program.EventType() != event.TypeAny && program.EventType() != r.Type {
@@ -276,7 +276,7 @@ func interpreterOf(p *event.Process) *event.File {
 }
 
 func (m *mergedRule) compileHash(r *Rule, a *action) *Action {
-	field := strings.Replace(a.hash.field.value, "fim.write.", r.Type.String()+".", 1)
+	field := strings.TrimSuffix(written(a.hash.field.value+".", r.Type), ".")
 	if field == "" {
 		field = defaultHashField[r.Type]
 	}

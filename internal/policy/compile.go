@@ -158,7 +158,7 @@ func (m *mergedRule) compileToken(r *Rule) bool {
 
 // fieldOf finds a field that events of type t have, with one value per event.
 func fieldOf(name string, t event.Type) (*event.Field, error) {
-	f, ok := event.LookupField(name)
+	f, ok := event.LookupField(written(name, t))
 	switch {
 	case !ok:
 		return nil, fmt.Errorf("field %q does not exist", name)
@@ -185,7 +185,7 @@ func (m *mergedRule) compileActions(env *secl.Env, r *Rule) bool {
 		}
 		e := effect{appends: a.set != nil && a.set.appends}
 		if a.filter.value != "" {
-			program, err := secl.Compile(a.filter.value, env)
+			program, err := secl.Compile(written(a.filter.value, r.Type), env)
 			if err == nil && program.EventType() != event.TypeAny && program.EventType() != r.Type {
 				err = fmt.Errorf("the filter is about %s events, and the rule about %s", program.EventType(), r.Type)
 			}
@@ -253,7 +253,7 @@ func (m *mergedRule) compileValue(env *secl.Env, r *Rule, s *setAction, spec *se
 		kind, list, value = f.Kind, f.Array, fieldValue(f)
 	default:
 		at = s.expression
-		program, err := secl.CompileValue(s.expression.value, env)
+		program, err := secl.CompileValue(written(s.expression.value, r.Type), env)
 		if err == nil && program.EventType() != event.TypeAny && program.EventType() != r.Type {
 			err = fmt.Errorf("it is about %s events, and the rule about %s", program.EventType(), r.Type)
 		}

@@ -93,7 +93,7 @@ func (s *setAction) spec() (spec secl.VariableSpec, pos Position, err error) {
 		spec.Kind, spec.List = v.Kind, v.List || (s.appends && v.Kind != event.KindBool)
 	case s.field.value != "":
 		pos = s.field.node.pos
-		f, ok := event.LookupField(s.field.value)
+		f, ok := event.LookupField(written(s.field.value, event.TypeOpen)) // they have the same fields
 		switch {
 		case !ok:
 			return spec, pos, fmt.Errorf("field %q does not exist", s.field.value)

@@ -28,6 +28,20 @@ var fimEvents = []struct {
 	{event.TypeUtimes, []string{"utimes.file."}, ""},
 }
 
+// written puts the field of an event of type t in the place of each fim.write.file.* in an action or token. Of a rename that is
+// the file as it is called from then on.
+func written(text string, t event.Type) string {
+	if !strings.Contains(text, fimPrefix) {
+		return text
+	}
+	for _, fe := range fimEvents {
+		if fe.event == t {
+			return strings.ReplaceAll(text, fimPrefix, fe.prefixes[len(fe.prefixes)-1])
+		}
+	}
+	return text
+}
+
 // variant is an expression to compile, and how it came from the rule's own.
 type variant struct {
 	expression string

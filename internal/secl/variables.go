@@ -45,7 +45,7 @@ const (
 	DefaultListSize  = 100
 	MaxListSize      = 10_000
 	MaxVariableCells = 65_536 // values of one variable: processes, containers or cgroups that have one
-	maxStringBytes   = 64 << 10
+	MaxStringBytes   = 64 << 10
 )
 
 // Value is the value of a variable or an expression: the member that Kind and List say is set.
@@ -342,8 +342,8 @@ func (v *Variable) Set(c *Context, val Value, appending bool) error {
 	case v.Kind == event.KindInt:
 		x.value.Int = old.value.Int + val.Int
 	case v.Kind == event.KindString:
-		if len(old.value.String)+len(val.String) > maxStringBytes {
-			return fmt.Errorf("variable %q would be longer than %d bytes", v.Ref(), maxStringBytes)
+		if len(old.value.String)+len(val.String) > MaxStringBytes {
+			return fmt.Errorf("variable %q would be longer than %d bytes", v.Ref(), MaxStringBytes)
 		}
 		x.value.String = old.value.String + val.String
 	default:

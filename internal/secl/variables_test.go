@@ -76,7 +76,7 @@ func TestSetScalar(t *testing.T) {
 	assert.Equal(t, text("none"), s.Get(c), "it has expired")
 	require.NoError(t, s.Set(c, text("c"), true))
 	assert.Equal(t, text("c"), s.Get(c), "an expired value is not continued")
-	require.Error(t, s.Set(c, text(string(make([]byte, maxStringBytes))), true))
+	require.Error(t, s.Set(c, text(string(make([]byte, MaxStringBytes))), true))
 
 	b := declare(t, VariableSpec{Name: "b", Kind: event.KindBool})
 	require.NoError(t, b.Set(c, Value{Kind: event.KindBool, Bool: true}, false))
