@@ -91,7 +91,7 @@ func TestKill(t *testing.T) {
 	other := *target
 	other.ProcessID = image + 1
 	started := NewOrigin(true)
-	started.Saw(image, bootNow(t)-uint64(time.Hour)) // by a process that had the pid an hour ago
+	started.Saw(image, 1) // by a process that had the pid right after boot; a later moment may be before the machine's own start
 	elsewhere := NewOrigin(false)
 	elsewhere.Saw(image, bootNow(t))
 	for name, tt := range map[string]struct {
