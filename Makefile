@@ -60,9 +60,11 @@ bench: ## Run the benchmarks of every stage
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/... ./receiver/... ./processor/... ./exporter/...
 
 .PHONY: bench-rules
-bench-rules: ## Compare rules with the same conditions in OTTL and CEL
-	$(GO) test ./internal/policy -run '^$$' -bench Match
-	cd test/rulebench && $(GO) test -run '^$$' -bench .
+bench-rules: ## Compare rules with the same conditions in OTTL and CEL, and write the figures into docs/performance.md
+	@mkdir -p _build
+	$(GO) test ./internal/policy -run '^$$' -bench Match -benchmem -count 3 | tee _build/bench-rules.txt
+	cd test/rulebench && $(GO) test -run '^$$' -bench . -count 3 | tee -a ../../_build/bench-rules.txt
+	$(GO) run ./test/benchdoc <_build/bench-rules.txt
 
 .PHONY: bench-system
 bench-system: build ## Measure what Picket costs this machine: open+close, fork+exec, events until the first loss (needs root)
