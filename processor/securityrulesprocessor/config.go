@@ -18,6 +18,8 @@ type Config struct {
 	Policies component.ID `mapstructure:"policies"`
 	// OnNoMatch says what becomes of records that no rule matches: drop, or pass for unchanged.
 	OnNoMatch NoMatch `mapstructure:"on_no_match"`
+	// DisableRateLimits makes a detection of every match, whatever a rule's every and limiter_token say.
+	DisableRateLimits bool `mapstructure:"disable_rate_limits"`
 	// Enforcement is about the kill actions of rules.
 	Enforcement EnforcementConfig `mapstructure:"enforcement"`
 

@@ -28,7 +28,7 @@ func TestLoadConfig(t *testing.T) {
 		{id: component.NewID(metadata.Type), want: &Config{Policies: policies, OnNoMatch: NoMatchDrop, Enforcement: off}},
 		{
 			id:   component.NewIDWithName(metadata.Type, "pass"),
-			want: &Config{Policies: component.MustNewIDWithName("security_policies", "prod"), OnNoMatch: NoMatchPass, Enforcement: off},
+			want: &Config{Policies: component.MustNewIDWithName("security_policies", "prod"), OnNoMatch: NoMatchPass, DisableRateLimits: true, Enforcement: off},
 		},
 		{
 			id: component.NewIDWithName(metadata.Type, "enforcing"),

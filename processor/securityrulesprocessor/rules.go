@@ -236,8 +236,7 @@ func (p *rules) matched(ctx context.Context, w *worker, rs *ruleset, r *policy.R
 	if r.Silent {
 		return false
 	}
-	w.token = r.AppendToken(w.token[:0], &w.event)
-	suppressed, ok := p.limiter.Allow(w.context.Host, r, w.token, w.context.Now)
+	suppressed, ok := p.allow(w, r)
 	if !ok {
 		p.telemetry.ProcessorSecurityRulesSuppressed.Add(ctx, 1, rs.options[r.ID])
 		return false
@@ -252,6 +251,15 @@ func (p *rules) matched(ctx context.Context, w *worker, rs *ruleset, r *policy.R
 	event.EncodeDetection(out.add(), lr, w.readHost(), &info, rs.AgentVersion())
 	p.telemetry.ProcessorSecurityRulesDetections.Add(ctx, 1, rs.options[r.ID])
 	return true
+}
+
+// allow says whether the rule may make a detection, and how many it was not allowed before.
+func (p *rules) allow(w *worker, r *policy.Rule) (suppressed int64, ok bool) {
+	if p.cfg.DisableRateLimits {
+		return 0, true
+	}
+	w.token = r.AppendToken(w.token[:0], &w.event)
+	return p.limiter.Allow(w.context.Host, r, w.token, w.context.Now)
 }
 
 // exited forgets what rules have noted of a process that has exited.

@@ -315,6 +315,12 @@ func TestSuppressedCountIsOnTheNextDetection(t *testing.T) {
 	assert.EqualValues(t, 2, n.Int())
 }
 
+func TestRateLimitsCanBeOff(t *testing.T) {
+	p := newPipeline(t, NoMatchDrop, testPolicy, func(c *Config) { c.DisableRateLimits = true })
+	out := p.consume(t, batch(open(t, 0, "/once"), open(t, 0, "/once"), open(t, -1, "/once")))
+	assert.Equal(t, []string{"detection once", "detection once", "detection once"}, names(out))
+}
+
 func TestRatesOfHostsAreApart(t *testing.T) {
 	p := newPipeline(t, NoMatchDrop, testPolicy)
 	ld := batch(open(t, 0, "/once"), open(t, 1, "/once"))
