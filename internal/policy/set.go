@@ -87,6 +87,12 @@ func (s *Set) Exited(host string, process uint64) {
 	}
 }
 
+// Forget removes all that rules have noted of a host.
+func (s *Set) Forget(host string) { s.variables.Forget(host) }
+
+// Evicted is how many values of variables had to make room for others so far, with those of the sets before it.
+func (s *Set) Evicted() uint64 { return s.variables.Evicted() }
+
 // Len is the number of rule ids that are loaded.
 func (s *Set) Len() int { return len(s.ids) }
 

@@ -44,8 +44,10 @@ func ParseScope(s string) (Scope, error) {
 const (
 	DefaultListSize  = 100
 	MaxListSize      = 10_000
-	MaxVariableCells = 65_536 // values of one variable: processes, containers or cgroups that have one
+	MaxVariableCells = 65_536   // values of one variable: processes, containers or cgroups of all hosts that have one
+	MaxVariableBytes = 64 << 20 // what these take in memory, about
 	MaxStringBytes   = 64 << 10
+	MaxListBytes     = MaxVariableBytes / 16 // what one list takes, about
 )
 
 // Value is the value of a variable or an expression: the member that Kind and List say is set.
@@ -91,17 +93,39 @@ func (s *VariableSpec) typeName() string {
 
 // Variables are declared variables and their values. It is safe for concurrent use.
 type Variables struct {
-	mu   sync.RWMutex
-	vars map[string]*Variable
-	old  *Variables // whose values go on
+	mu      sync.RWMutex
+	vars    map[string]*Variable
+	old     *Variables // whose values go on
+	evicted *atomic.Uint64
 }
 
 // NewVariables returns a Variables without any.
-func NewVariables() *Variables { return &Variables{vars: map[string]*Variable{}} }
+func NewVariables() *Variables {
+	return &Variables{vars: map[string]*Variable{}, evicted: new(atomic.Uint64)}
+}
 
 // Continue makes variables that are declared from here on begin with the values that those of the same name, scope and type
 // have in old, and share them with these: who still uses old sees the same.
-func (v *Variables) Continue(old *Variables) { v.old = old }
+func (v *Variables) Continue(old *Variables) {
+	if v.old = old; old != nil {
+		v.evicted = old.evicted
+	}
+}
+
+// Evicted returns how many values were dropped because a variable had MaxVariableCells or MaxVariableBytes; with those of the
+// variables that these continue.
+func (v *Variables) Evicted() uint64 { return v.evicted.Load() }
+
+// Forget removes all values of a host.
+func (v *Variables) Forget(host string) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	for _, x := range v.vars {
+		x.mu.Lock()
+		x.cells.forget(host)
+		x.mu.Unlock()
+	}
+}
 
 // Declare adds a variable. Declaring it again with the same type returns the one that exists; another type is an error.
 func (v *Variables) Declare(spec VariableSpec) (*Variable, error) {
@@ -132,7 +156,7 @@ func (v *Variables) Declare(spec VariableSpec) (*Variable, error) {
 	if old, ok := v.old.Lookup(spec.Ref()); ok && old.Kind == spec.Kind && old.List == spec.List {
 		nv.values = old.values
 	} else {
-		nv.values = &values{cells: map[scopeKey]*cell{}}
+		nv.values = &values{cells: cells{hosts: map[string]*hostCells{}}, evicted: v.evicted}
 	}
 	v.vars[spec.Ref()] = nv
 	return nv, nil
@@ -163,21 +187,7 @@ func (v *Variables) All() []*Variable {
 func (v *Variable) Release(host string, process uint64, name string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	delete(v.cells, scopeKey{host, process, name})
-}
-
-// scopeKey is whose value a cell is.
-type scopeKey struct {
-	host    string
-	process uint64
-	name    string // of a container or cgroup
-}
-
-// cell is one value of a variable. It is immutable: readers need no lock once they have it.
-type cell struct {
-	value    Value
-	expires  event.Time   // 0: never
-	elements []event.Time // of a list: when each element expires, 0 is never; the oldest element is first
+	v.cells.remove(scopeKey{host, owner{process, name}})
 }
 
 // Variable is a declared variable with its values.
@@ -188,12 +198,9 @@ type Variable struct {
 
 type values struct {
 	mu      sync.RWMutex
-	cells   map[scopeKey]*cell
-	evicted atomic.Uint64
+	cells   cells
+	evicted *atomic.Uint64 // of all Variables
 }
-
-// Evicted returns how many values were dropped because the variable had MaxVariableCells.
-func (v *Variable) Evicted() uint64 { return v.evicted.Load() }
 
 // ErrNoScope is returned by Set if the event has no process, container or cgroup that the value could be of.
 var ErrNoScope = errors.New("the event is not in the variable's scope")
@@ -246,10 +253,10 @@ func (v *Variable) cell(c *Context) *cell {
 	}
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	if x := v.cells[k]; x.live(c.Now) {
+	if x := v.cells.get(k); x.live(c.Now) {
 		return x
 	}
-	if !v.Inherited || len(v.cells) == 0 || c.Event == nil {
+	if !v.Inherited || v.cells.n == 0 || c.Event == nil {
 		return nil
 	}
 	for i, p := range c.Event.Process.Ancestors {
@@ -258,15 +265,11 @@ func (v *Variable) cell(c *Context) *cell {
 			id = c.Event.Facts.AncestorIDs[i]
 		}
 		k.process = processKey(id, p)
-		if x := v.cells[k]; x.live(c.Now) {
+		if x := v.cells.get(k); x.live(c.Now) {
 			return x
 		}
 	}
 	return nil
-}
-
-func (x *cell) live(now event.Time) bool {
-	return x != nil && (x.expires == 0 || now < x.expires)
 }
 
 // value returns what the event reads, the default if it is not set.
@@ -328,14 +331,18 @@ func (v *Variable) Set(c *Context, val Value, appending bool) error {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	old := v.cells[k]
+	old := v.cells.get(k)
 	if !old.live(c.Now) || !appending {
 		old = nil
 	}
 	x := &cell{value: Value{Kind: v.Kind, List: v.List}}
 	switch {
 	case v.List:
-		x.elements = v.merge(c.Now, old, val, &x.value)
+		if x.elements = v.merge(c.Now, old, val, &x.value); x.bytes() > MaxListBytes {
+			return v.errTooLong(MaxListBytes)
+		}
+	case len(val.String) > MaxStringBytes:
+		return v.errTooLong(MaxStringBytes)
 	case !appending || old == nil:
 		x.value = val
 		x.value.String = strings.Clone(val.String) // it may be a view of the context's scratch
@@ -343,7 +350,7 @@ func (v *Variable) Set(c *Context, val Value, appending bool) error {
 		x.value.Int = old.value.Int + val.Int
 	case v.Kind == event.KindString:
 		if len(old.value.String)+len(val.String) > MaxStringBytes {
-			return fmt.Errorf("variable %q would be longer than %d bytes", v.Ref(), MaxStringBytes)
+			return v.errTooLong(MaxStringBytes)
 		}
 		x.value.String = old.value.String + val.String
 	default:
@@ -352,26 +359,14 @@ func (v *Variable) Set(c *Context, val Value, appending bool) error {
 	if v.TTL > 0 && !v.List {
 		x.expires = c.Now + event.Time(v.TTL)
 	}
-	if _, exists := v.cells[k]; !exists && len(v.cells) >= MaxVariableCells {
-		v.evict(c.Now)
+	if n := v.cells.put(k, x, c.Now); n > 0 {
+		v.evicted.Add(uint64(n))
 	}
-	v.cells[k] = x
 	return nil
 }
 
-// evict makes room: it drops what has expired, and if that is not enough any sixteenth of the values, so that a variable
-// that stays full does not search for room at every Set.
-func (v *Variable) evict(now event.Time) {
-	if v.TTL > 0 && !v.List {
-		maps.DeleteFunc(v.cells, func(_ scopeKey, x *cell) bool { return !x.live(now) })
-	}
-	for k := range v.cells {
-		if len(v.cells) < MaxVariableCells-MaxVariableCells/16 {
-			return
-		}
-		delete(v.cells, k)
-		v.evicted.Add(1)
-	}
+func (v *Variable) errTooLong(limit int) error {
+	return fmt.Errorf("variable %q would be longer than %d bytes", v.Ref(), limit)
 }
 
 // merge puts the live elements of old and those of val into dst, the newest last and each once, and returns when they expire.

@@ -170,8 +170,8 @@ func TestVariableBound(t *testing.T) {
 		e.Facts.ProcessID = uint64(i + 1)
 		require.NoError(t, v.Set(c, number(1), false))
 	}
-	assert.LessOrEqual(t, len(v.cells), MaxVariableCells)
-	assert.Positive(t, v.Evicted())
+	assert.LessOrEqual(t, v.cells.n, MaxVariableCells)
+	assert.EqualValues(t, MaxVariableCells/16, v.evicted.Load())
 	assert.Equal(t, int64(1), v.Get(c).Int, "the newest stays")
 }
 
