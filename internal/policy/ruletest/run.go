@@ -9,9 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/picketsec/picket/internal/event"
 	"github.com/picketsec/picket/internal/policy"
 )
 
@@ -43,11 +45,12 @@ func (f *Failure) String() string {
 	return fmt.Sprintf("%s:%d:%d: %s", f.Path, f.Pos.Line, f.Pos.Column, f.Message)
 }
 
-// RuleCoverage says of a rule whether some event of the tests matched it.
+// RuleCoverage says of a rule what the events of the tests did.
 type RuleCoverage struct {
 	ID, Path string // Path is that of the policy
 	Line     int
-	Matched  bool
+	Matched  bool // some event matched it
+	Quiet    bool // some event of a type that it is about did not
 }
 
 // Failed counts the tests that did not pass.
@@ -129,7 +132,7 @@ func (r *FileResult) run(f *policy.TestFile, filter *regexp.Regexp) error {
 	if err := r.checkIDs(f, status); err != nil {
 		return err
 	}
-	matched := map[string]bool{}
+	seen := coverage{matched: map[string]bool{}, quiet: map[string]bool{}}
 	for i := range f.Tests {
 		t := &f.Tests[i]
 		if filter != nil && !filter.MatchString(t.Name) {
@@ -137,12 +140,12 @@ func (r *FileResult) run(f *policy.TestFile, filter *regexp.Regexp) error {
 		}
 		start := time.Now()
 		engine.Reset()
-		result := TestResult{Name: t.Name, Failures: r.runTest(engine, t, matched)}
+		result := TestResult{Name: t.Name, Failures: r.runTest(engine, t, &seen)}
 		result.Duration = time.Since(start)
 		r.Tests = append(r.Tests, result)
 	}
 	for i := range r.Rules {
-		r.Rules[i].Matched = matched[r.Rules[i].ID]
+		r.Rules[i].Matched, r.Rules[i].Quiet = seen.matched[r.Rules[i].ID], seen.quiet[r.Rules[i].ID]
 	}
 	return nil
 }
@@ -195,7 +198,20 @@ func (r *FileResult) checkIDs(f *policy.TestFile, status map[string]policy.Statu
 	return errors.Join(errs...)
 }
 
-func (r *FileResult) runTest(engine *Engine, t *policy.TestCase, matched map[string]bool) []Failure {
+// coverage has the ids of rules that events matched, and of those that events of their types did not match.
+type coverage struct{ matched, quiet map[string]bool }
+
+func (c *coverage) add(engine *Engine, t event.Type, matches []string) {
+	for _, rule := range engine.Set().Rules(t) {
+		if slices.Contains(matches, rule.ID) {
+			c.matched[rule.ID] = true
+		} else {
+			c.quiet[rule.ID] = true
+		}
+	}
+}
+
+func (r *FileResult) runTest(engine *Engine, t *policy.TestCase, seen *coverage) []Failure {
 	var failures []Failure
 	for i := range t.Events {
 		e := &t.Events[i]
@@ -203,13 +219,12 @@ func (r *FileResult) runTest(engine *Engine, t *policy.TestCase, matched map[str
 		if len(t.Events) > 1 {
 			which = fmt.Sprintf("event %d: ", i+1)
 		}
-		result, err := engine.EvalJSON(e.JSON)
+		ev, err := event.ParseEvent(e.JSON, event.Time(time.Now().UnixNano()))
 		if err != nil {
 			return append(failures, Failure{r.Path, e.Pos, which + err.Error()})
 		}
-		for _, id := range result.Matches {
-			matched[id] = true
-		}
+		result := engine.Eval(ev)
+		seen.add(engine, ev.Type, result.Matches)
 		if e.Expect != nil {
 			if message := e.Expect.Compare(result.Matches); message != "" {
 				failures = append(failures, Failure{r.Path, e.Expect.Pos, which + message})
