@@ -4,6 +4,7 @@
 package policy
 
 import (
+	"crypto/sha256"
 	"sync"
 	"time"
 
@@ -19,20 +20,22 @@ const (
 	defaultRateBurst    = 40
 )
 
-// maxLimitedHosts bounds the hosts whose rates a gateway remembers. The host that was quiet longest is forgotten, which
-// gives it a new burst and drops its count of suppressed detections.
-const maxLimitedHosts = 4096
-
-// maxTokens bounds the tokens of a rule and host, as Datadog's agent does.
-const maxTokens = 500
+// Bounds of tokens: of a rule and host, as Datadog's agent has it, and of all. The host that was quiet longest is forgotten,
+// which gives it a new burst and drops its counts of suppressed detections. Of a token that is long only a hash is kept.
+const (
+	maxTokens     = 500
+	maxAllTokens  = 1 << 18
+	maxTokenBytes = 128
+)
 
 // Limiter keeps detections of each rule and host below the rule's rate. It runs on the events' own time and not on the
 // clock: a queue that is worked off after an outage must not lose the detections that were hours apart when they happened,
 // and a redelivered batch is decided as it was before. After a long step back in time a bucket goes on from the
 // earlier time, so that one record from the future cannot silence a rule. It is safe for concurrent use.
 type Limiter struct {
-	mu    sync.Mutex
-	hosts *simplelru.LRU[string, map[string]*buckets]
+	mu     sync.Mutex
+	hosts  *simplelru.LRU[string, map[string]*buckets]
+	tokens int // of all
 }
 
 // buckets are those of a rule on a host.
@@ -52,17 +55,37 @@ type bucket struct {
 // or that the latest time was wrong.
 const maxDisorder = event.Time(time.Minute)
 
-// NewLimiter makes a Limiter with no history.
-func NewLimiter() *Limiter {
-	return &Limiter{hosts: newLRU[map[string]*buckets](maxLimitedHosts)}
+// NewLimiter makes a Limiter with no history. Of more than so many hosts it forgets the one that was quiet longest.
+func NewLimiter(hosts int) *Limiter {
+	l := &Limiter{}
+	l.hosts = newLRU(hosts, func(_ string, rules map[string]*buckets) {
+		for _, b := range rules {
+			l.tokens -= b.len()
+		}
+	})
+	return l
 }
 
-func newLRU[T any](size int) *simplelru.LRU[string, T] {
-	lru, err := simplelru.NewLRU[string, T](size, nil)
+func newLRU[T any](size int, evicted func(string, T)) *simplelru.LRU[string, T] {
+	lru, err := simplelru.NewLRU(size, evicted)
 	if err != nil { // only for a size that is not positive
 		panic(err)
 	}
 	return lru
+}
+
+func (b *buckets) len() int {
+	if b.tokens == nil {
+		return 0
+	}
+	return b.tokens.Len()
+}
+
+// Forget drops the history of a host.
+func (l *Limiter) Forget(host string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hosts.Remove(host)
 }
 
 // Allow says whether r may make a detection for host at t. token is what AppendToken made of the event; it is not kept. If
@@ -96,13 +119,22 @@ func (l *Limiter) bucket(host string, r *Rule, token []byte) *bucket {
 		}
 		return bs.one
 	}
+	if len(token) > maxTokenBytes {
+		sum := sha256.Sum256(token)
+		token = sum[:]
+	}
 	if bs.tokens == nil {
-		bs.tokens = newLRU[*bucket](maxTokens)
+		bs.tokens = newLRU[*bucket](maxTokens, nil)
 	}
 	b, found := bs.tokens.Get(string(token))
 	if !found || b.every != r.Every {
 		b = newBucket(r.Every, b)
+		before := bs.len()
 		bs.tokens.Add(string(token), b)
+		l.tokens += bs.len() - before
+		for l.tokens > maxAllTokens && l.hosts.Len() > 1 {
+			l.hosts.RemoveOldest()
+		}
 	}
 	return b
 }
@@ -139,8 +171,9 @@ func (l *Limiter) Retain(set *Set) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, rules := range l.hosts.Values() {
-		for id := range rules {
+		for id, b := range rules {
 			if !set.Has(id) {
+				l.tokens -= b.len()
 				delete(rules, id)
 			}
 		}

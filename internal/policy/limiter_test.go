@@ -4,6 +4,8 @@
 package policy
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"testing"
 	"time"
@@ -13,12 +15,15 @@ import (
 	"github.com/picketsec/picket/internal/event"
 )
 
+// testHosts bounds the hosts of a Limiter under test.
+const testHosts = 100
+
 const start = event.Time(1_700_000_000_000_000_000)
 
 func after(d time.Duration) event.Time { return start + event.Time(d) }
 
 func TestLimiterDefaultRate(t *testing.T) {
-	l, r := NewLimiter(), &Rule{ID: "r"}
+	l, r := NewLimiter(testHosts), &Rule{ID: "r"}
 	allowed := 0
 	for range 100 { // a burst of 40, and no more at that instant
 		if suppressed, ok := l.Allow("h", r, nil, start); ok {
@@ -38,7 +43,7 @@ func TestLimiterDefaultRate(t *testing.T) {
 }
 
 func TestLimiterEvery(t *testing.T) {
-	l, r := NewLimiter(), &Rule{ID: "r", Every: 10 * time.Second}
+	l, r := NewLimiter(testHosts), &Rule{ID: "r", Every: 10 * time.Second}
 	tests := []struct {
 		at         time.Duration
 		ok         bool
@@ -59,7 +64,7 @@ func TestLimiterEvery(t *testing.T) {
 }
 
 func TestLimiterKeepsHostsAndRulesApart(t *testing.T) {
-	l := NewLimiter()
+	l := NewLimiter(testHosts)
 	for _, host := range []string{"a", "b"} {
 		for _, id := range []string{"r1", "r2"} {
 			_, ok := l.Allow(host, &Rule{ID: id, Every: time.Hour}, nil, start)
@@ -71,7 +76,7 @@ func TestLimiterKeepsHostsAndRulesApart(t *testing.T) {
 }
 
 func TestLimiterTimeSteps(t *testing.T) {
-	l, r := NewLimiter(), &Rule{ID: "r", Every: 10 * time.Second}
+	l, r := NewLimiter(testHosts), &Rule{ID: "r", Every: 10 * time.Second}
 	_, ok := l.Allow("h", r, nil, after(24*time.Hour)) // a record from the future
 	assert.True(t, ok)
 	_, ok = l.Allow("h", r, nil, start)
@@ -87,7 +92,7 @@ func TestLimiterTimeSteps(t *testing.T) {
 }
 
 func TestLimiterChangedRule(t *testing.T) {
-	l := NewLimiter()
+	l := NewLimiter(testHosts)
 	slow, fast := &Rule{ID: "r", Every: time.Hour}, &Rule{ID: "r", Every: time.Second}
 	l.Allow("h", slow, nil, start)
 	l.Allow("h", slow, nil, start)
@@ -100,15 +105,69 @@ func TestLimiterChangedRule(t *testing.T) {
 }
 
 func TestLimiterBound(t *testing.T) {
-	l, r := NewLimiter(), &Rule{ID: "r"}
-	for i := range maxLimitedHosts + 100 {
+	l, r := NewLimiter(testHosts), &Rule{ID: "r"}
+	for i := range testHosts + 100 {
 		l.Allow(fmt.Sprint(i), r, nil, start)
 	}
-	assert.Equal(t, maxLimitedHosts, l.hosts.Len())
+	assert.Equal(t, testHosts, l.hosts.Len())
+}
+
+func TestLimiterForgets(t *testing.T) {
+	l, r := NewLimiter(testHosts), &Rule{ID: "r", Every: time.Hour}
+	for _, host := range []string{"a", "b"} {
+		for _, token := range []string{"", "x", "y"} {
+			_, ok := l.Allow(host, r, []byte(token), start)
+			assert.True(t, ok)
+		}
+	}
+	assert.Equal(t, 4, l.tokens)
+	l.Forget("a")
+	assert.Equal(t, 2, l.tokens)
+	_, ok := l.Allow("a", r, nil, start)
+	assert.True(t, ok)
+	_, ok = l.Allow("b", r, nil, start)
+	assert.False(t, ok)
+	l.Retain(newSet(""))
+	assert.Zero(t, l.tokens)
+}
+
+// TestLimiterAllTokens: hosts with many tokens each do not add up without end.
+func TestLimiterAllTokens(t *testing.T) {
+	l := NewLimiter(testHosts)
+	var rules [maxTokens]*Rule
+	for i := range rules {
+		rules[i] = &Rule{ID: fmt.Sprint(i), Every: time.Hour}
+	}
+	for host := range 2 {
+		for _, r := range rules {
+			for token := range maxTokens {
+				l.Allow(fmt.Sprint(host), r, fmt.Append(nil, token), start)
+			}
+		}
+	}
+	assert.Equal(t, []string{"1"}, l.hosts.Keys())
+	assert.Equal(t, maxTokens*maxTokens, l.tokens)
+	assert.LessOrEqual(t, l.tokens, maxAllTokens)
+}
+
+func TestLimiterLongTokens(t *testing.T) {
+	l, r := NewLimiter(testHosts), &Rule{ID: "r", Every: time.Hour}
+	long := bytes.Repeat([]byte("x"), 1<<20)
+	for i := range 2 {
+		long[len(long)-1] = byte(i)
+		_, ok := l.Allow("h", r, long, start)
+		assert.True(t, ok)
+		_, ok = l.Allow("h", r, long, start)
+		assert.False(t, ok)
+	}
+	rules, _ := l.hosts.Get("h")
+	for _, token := range rules["r"].tokens.Keys() {
+		assert.Len(t, token, sha256.Size)
+	}
 }
 
 func TestLimiterTokens(t *testing.T) {
-	l, r := NewLimiter(), &Rule{ID: "r", Every: time.Hour}
+	l, r := NewLimiter(testHosts), &Rule{ID: "r", Every: time.Hour}
 	for i := range maxTokens {
 		_, ok := l.Allow("h", r, fmt.Append(nil, i), start)
 		assert.True(t, ok)
@@ -125,7 +184,7 @@ func TestLimiterTokens(t *testing.T) {
 }
 
 func BenchmarkLimiter(b *testing.B) {
-	l, r := NewLimiter(), &Rule{ID: "r"}
+	l, r := NewLimiter(testHosts), &Rule{ID: "r"}
 	b.ReportAllocs()
 	t := start
 	for b.Loop() {

@@ -51,7 +51,7 @@ func benchmark(b *testing.B, source string, noMatch NoMatch, detections bool) {
 	path := filepath.Join(b.TempDir(), "bench.policy")
 	require.NoError(b, os.WriteFile(path, []byte(source), 0o600))
 	store := policy.NewStore([]string{path}, policy.Options{}, policy.OnRuleErrorLoad)
-	cfg := &Config{Policies: component.MustNewID("security_policies"), OnNoMatch: noMatch}
+	cfg := &Config{Policies: component.MustNewID("security_policies"), OnNoMatch: noMatch, MaxHosts: 1}
 	p, err := newRules(processortest.NewNopSettings(metadata.Type), cfg, consumertest.NewNop())
 	require.NoError(b, err)
 	require.NoError(b, p.start(context.Background(), storeHost(b, store)))

@@ -20,6 +20,8 @@ type Config struct {
 	OnNoMatch NoMatch `mapstructure:"on_no_match"`
 	// DisableRateLimits makes a detection of every match, whatever a rule's every and limiter_token say.
 	DisableRateLimits bool `mapstructure:"disable_rate_limits"`
+	// MaxHosts is of how many hosts variables, rates and numbers are kept. Of more, the one that was quiet longest is forgotten.
+	MaxHosts int `mapstructure:"max_hosts"`
 	// Enforcement is about the kill actions of rules.
 	Enforcement EnforcementConfig `mapstructure:"enforcement"`
 
@@ -92,6 +94,9 @@ func (c *Config) Validate() error {
 	}
 	if c.OnNoMatch != NoMatchDrop && c.OnNoMatch != NoMatchPass {
 		errs = append(errs, fmt.Errorf("`on_no_match` must be %q or %q, it is %q", NoMatchDrop, NoMatchPass, c.OnNoMatch))
+	}
+	if c.MaxHosts < 1 {
+		errs = append(errs, fmt.Errorf("`max_hosts` must be positive, it is %d", c.MaxHosts))
 	}
 	return errors.Join(errs...)
 }

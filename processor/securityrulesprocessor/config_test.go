@@ -25,14 +25,14 @@ func TestLoadConfig(t *testing.T) {
 		want *Config
 		err  string
 	}{
-		{id: component.NewID(metadata.Type), want: &Config{Policies: policies, OnNoMatch: NoMatchDrop, Enforcement: off}},
+		{id: component.NewID(metadata.Type), want: &Config{Policies: policies, OnNoMatch: NoMatchDrop, MaxHosts: 4096, Enforcement: off}},
 		{
 			id:   component.NewIDWithName(metadata.Type, "pass"),
-			want: &Config{Policies: component.MustNewIDWithName("security_policies", "prod"), OnNoMatch: NoMatchPass, DisableRateLimits: true, Enforcement: off},
+			want: &Config{Policies: component.MustNewIDWithName("security_policies", "prod"), OnNoMatch: NoMatchPass, DisableRateLimits: true, MaxHosts: 10_000, Enforcement: off},
 		},
 		{
 			id: component.NewIDWithName(metadata.Type, "enforcing"),
-			want: &Config{Policies: policies, OnNoMatch: NoMatchDrop, Enforcement: EnforcementConfig{
+			want: &Config{Policies: policies, OnNoMatch: NoMatchDrop, MaxHosts: 4096, Enforcement: EnforcementConfig{
 				Enabled: true, ExcludeExecutables: []string{"/usr/sbin/*"},
 				Disarmer: DisarmerConfig{MaxContainers: 2, MaxExecutables: 5, Period: 10 * time.Second},
 			}},
@@ -43,7 +43,7 @@ func TestLoadConfig(t *testing.T) {
 				"`exclude_executables`: \"/[\" is no absolute path or pattern\n`disarmer`: `max_containers`, `max_executables` and `period` must be positive",
 		},
 		{id: component.NewIDWithName(metadata.Type, "nothing"), err: "`policies` must name the extension that has the rules, such as security_policies"},
-		{id: component.NewIDWithName(metadata.Type, "wrong"), err: "`on_no_match` must be \"drop\" or \"pass\", it is \"keep\""},
+		{id: component.NewIDWithName(metadata.Type, "wrong"), err: "`on_no_match` must be \"drop\" or \"pass\", it is \"keep\"\n`max_hosts` must be positive, it is 0"},
 	}
 	conf, err := confmaptest.LoadConf(filepath.Join("testdata", "config.yaml"))
 	require.NoError(t, err)

@@ -23,6 +23,7 @@ func NewFactory() processor.Factory {
 func createDefaultConfig() component.Config {
 	return &Config{
 		OnNoMatch: NoMatchDrop,
+		MaxHosts:  4096,
 		// As in Datadog's agent.
 		Enforcement: EnforcementConfig{Disarmer: DisarmerConfig{MaxContainers: 5, MaxExecutables: 5, Period: time.Minute}},
 	}

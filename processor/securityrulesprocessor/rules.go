@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/collector/processor/processorhelper"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.uber.org/zap"
 
 	"github.com/picketsec/picket/internal/event"
@@ -36,6 +37,7 @@ type rules struct {
 
 	active      atomic.Pointer[ruleset]
 	limiter     *policy.Limiter
+	hosts       *hosts
 	workers     sync.Pool
 	unsubscribe func()
 	reports     *reporter
@@ -44,6 +46,7 @@ type rules struct {
 
 	foreignOnce sync.Once
 	decodeOnce  sync.Once
+	hostOnce    sync.Once
 	actionOnce  sync.Once
 	typeOptions [event.NumTypes]metric.AddOption
 }
@@ -65,16 +68,49 @@ func newRules(set processor.Settings, cfg *Config, next consumer.Logs) (*rules, 
 		telemetry: tb,
 		next:      next,
 		version:   set.BuildInfo.Version,
-		limiter:   policy.NewLimiter(),
+		limiter:   policy.NewLimiter(cfg.MaxHosts),
 		disarmer:  disarmer{cfg: &cfg.Enforcement.Disarmer, logger: set.Logger},
 		hasher:    local.NewHasher(),
 	}
+	p.hosts = newHosts(cfg.MaxHosts, p.forget)
 	p.disarmer.rearm()
 	p.workers.New = func() any { return newWorker() }
 	for t := range p.typeOptions {
 		p.typeOptions[t] = metric.WithAttributeSet(attribute.NewSet(attribute.String("type", event.Type(t).String())))
 	}
+	if err := p.observe(); err != nil {
+		tb.Shutdown()
+		return nil, fmt.Errorf("creating metrics: %w", err)
+	}
 	return p, nil
+}
+
+// observe registers the metrics that are read and not counted.
+func (p *rules) observe() error {
+	return errors.Join(
+		p.telemetry.RegisterProcessorSecurityRulesHostsCallback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(int64(p.hosts.len()))
+			return nil
+		}),
+		p.telemetry.RegisterProcessorSecurityRulesVariablesEvictedCallback(func(_ context.Context, o metric.Int64Observer) error {
+			if rs := p.active.Load(); rs != nil {
+				o.Observe(int64(rs.Evicted()))
+			}
+			return nil
+		}))
+}
+
+// forget drops all that is kept of a host.
+func (p *rules) forget(h *host) {
+	ctx := context.Background()
+	p.telemetry.ProcessorSecurityRulesHostsEvicted.Add(ctx, 1)
+	p.limiter.Forget(h.id)
+	if rs := p.active.Load(); rs != nil {
+		rs.Forget(h.id)
+	}
+	var c counts
+	h.giveUp(&c.sequence)
+	p.add(ctx, &c)
 }
 
 // start finds the extension and takes its rules.
@@ -129,6 +165,8 @@ type counts struct {
 	evaluated    [event.NumTypes]int64
 	foreign      int64
 	decodeErrors int64
+	withoutHost  int64
+	sequence     sequenceCounts
 }
 
 func (p *rules) add(ctx context.Context, c *counts) {
@@ -137,11 +175,21 @@ func (p *rules) add(ctx context.Context, c *counts) {
 			p.telemetry.ProcessorSecurityRulesEvaluated.Add(ctx, n, p.typeOptions[t])
 		}
 	}
-	if c.foreign > 0 {
-		p.telemetry.ProcessorSecurityRulesForeign.Add(ctx, c.foreign)
-	}
-	if c.decodeErrors > 0 {
-		p.telemetry.ProcessorSecurityRulesDecodeErrors.Add(ctx, c.decodeErrors)
+	t := p.telemetry
+	for _, x := range [...]struct {
+		counter metric.Int64Counter
+		n       int64
+	}{
+		{t.ProcessorSecurityRulesForeign, c.foreign},
+		{t.ProcessorSecurityRulesDecodeErrors, c.decodeErrors},
+		{t.ProcessorSecurityRulesWithoutHost, c.withoutHost},
+		{t.ProcessorSecurityRulesSequenceGaps, c.sequence.gaps},
+		{t.ProcessorSecurityRulesSequenceRepeated, c.sequence.repeated},
+		{t.ProcessorSecurityRulesSequenceRestarts, c.sequence.restarts},
+	} {
+		if x.n > 0 {
+			x.counter.Add(ctx, x.n)
+		}
 	}
 }
 
@@ -174,6 +222,9 @@ func (p *rules) processLogs(ctx context.Context, ld plog.Logs) (plog.Logs, error
 				}
 			}
 		}
+		if w.sender != nil {
+			w.sender.count(w.of(event.AttrBootID), w.numbers, time.Now(), &c.sequence)
+		}
 	}
 	p.add(ctx, &c)
 	if out.records() == 0 {
@@ -185,11 +236,17 @@ func (p *rules) processLogs(ctx context.Context, ld plog.Logs) (plog.Logs, error
 // record evaluates the rules on a record and appends the detections to out. It says whether the record itself stays.
 func (p *rules) record(ctx context.Context, w *worker, rs *ruleset, lr plog.LogRecord, out *output, c *counts) bool {
 	unmatched := p.cfg.OnNoMatch == NoMatchPass
-	switch kindOf(lr) {
+	kind := kindOf(lr)
+	var t event.Type
+	var err error
+	switch kind {
 	case event.KindEvent:
+		t, err = event.TypeOfRecord(lr)
 	case event.KindDetection, event.KindReport:
-		return true
 	default:
+		err = event.ErrForeign
+	}
+	if err != nil {
 		c.foreign++
 		p.foreignOnce.Do(func() {
 			p.logger.Warn("a record that is not of Picket, or of another version of its record format, is treated as unmatched; "+
@@ -197,9 +254,16 @@ func (p *rules) record(ctx context.Context, w *worker, rs *ruleset, lr plog.LogR
 		})
 		return unmatched
 	}
-	t, err := event.TypeOfRecord(lr)
-	if err != nil {
-		return unmatched // also types of newer senders
+	p.from(w, lr, kind)
+	if kind != event.KindEvent {
+		return true
+	}
+	if w.context.Host == "" {
+		c.withoutHost++
+		p.hostOnce.Do(func() {
+			p.logger.Warn("an event record has no host.id in its resource: what rules keep of such records is of all of them together; "+
+				"more of them are only counted", zap.String("event_name", lr.EventName()))
+		})
 	}
 	if t == event.TypeExit {
 		defer p.exited(w, rs, lr) // after the rules
@@ -207,7 +271,7 @@ func (p *rules) record(ctx context.Context, w *worker, rs *ruleset, lr plog.LogR
 	if len(rs.Rules(t)) == 0 {
 		return unmatched
 	}
-	if err := w.decoder.DecodeRecord(lr, rs.Need(t), &w.event); err != nil {
+	if err := p.decode(w, lr, rs.Need(t)); err != nil {
 		c.decodeErrors++
 		p.decodeOnce.Do(func() {
 			p.logger.Warn("an event record cannot be read and is treated as unmatched; more of them are only counted",
@@ -217,7 +281,6 @@ func (p *rules) record(ctx context.Context, w *worker, rs *ruleset, lr plog.LogR
 	}
 	c.evaluated[t]++
 	w.context.Now = timeOf(lr)
-	w.context.Host = w.readHost().ID
 	detected := false
 	w.matcher.Match(rs.Set, &w.context)
 	for r := w.matcher.Next(); r != nil; r = w.matcher.Next() {
@@ -226,6 +289,34 @@ func (p *rules) record(ctx context.Context, w *worker, rs *ruleset, lr plog.LogR
 		}
 	}
 	return !detected && unmatched
+}
+
+// from notes that a record has come from the host of the resource at hand.
+func (p *rules) from(w *worker, lr plog.LogRecord, kind string) {
+	if w.sender == nil {
+		w.sender = p.hosts.get(w.of(string(semconv.HostIDKey)))
+		w.context.Host = w.sender.id
+	}
+	if n, ok := numberOf(lr, kind); ok {
+		w.numbers = append(w.numbers, n)
+	}
+}
+
+// Bounds of an event record. Each rule that matches copies it.
+const (
+	maxBody       = 5_000_000 // bytes; the csm_threats exporter sends no larger ones
+	maxAttributes = 1024
+)
+
+// decode reads what rules need of an event record.
+func (p *rules) decode(w *worker, lr plog.LogRecord, need event.Need) error {
+	if n := len(lr.Body().Str()); n > maxBody {
+		return fmt.Errorf("the body has %d bytes, more than %d", n, maxBody)
+	}
+	if n := lr.Attributes().Len(); n > maxAttributes {
+		return fmt.Errorf("there are %d attributes, more than %d", n, maxAttributes)
+	}
+	return w.decoder.DecodeRecord(lr, need, &w.event)
 }
 
 // matched does what a rule that matches an event calls for. It says whether that was a detection.
@@ -265,7 +356,7 @@ func (p *rules) allow(w *worker, r *policy.Rule) (suppressed int64, ok bool) {
 // exited forgets what rules have noted of a process that has exited.
 func (p *rules) exited(w *worker, rs *ruleset, lr plog.LogRecord) {
 	if id, ok := lr.Attributes().Get(event.AttrProcessID); ok {
-		rs.Exited(w.readHost().ID, uint64(id.Int())) //nolint:gosec // an id is written as the int64 of the same bits
+		rs.Exited(w.context.Host, uint64(id.Int())) //nolint:gosec // an id is written as the int64 of the same bits
 	}
 }
 

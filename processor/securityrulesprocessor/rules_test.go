@@ -372,7 +372,7 @@ func TestOtherRecords(t *testing.T) {
 			assert.Equal(t, want, names(p.consume(t, ld)))
 			p.consume(t, ld)
 			one := func(n int64) []metricdata.DataPoint[int64] { return []metricdata.DataPoint[int64]{{Value: n}} }
-			metadatatest.AssertEqualProcessorSecurityRulesForeign(t, p.tel, one(4), metricdatatest.IgnoreTimestamp())
+			metadatatest.AssertEqualProcessorSecurityRulesForeign(t, p.tel, one(6), metricdatatest.IgnoreTimestamp())
 			metadatatest.AssertEqualProcessorSecurityRulesDecodeErrors(t, p.tel, one(2), metricdatatest.IgnoreTimestamp())
 			assert.Equal(t, 2, p.logs.Len(), "each kind of trouble is logged once: %v", p.logs.All())
 		})

@@ -23,6 +23,8 @@ type worker struct {
 	resource  pcommon.Resource // at hand
 	host      event.Host       // what resource says, if hostKnown
 	hostKnown bool
+	sender    *host    // of the resource's records; nil before the first one of Picket
+	numbers   []number // of these records
 }
 
 func newWorker() *worker {
@@ -41,6 +43,23 @@ func (w *worker) leave() {
 // enter begins the records of a resource.
 func (w *worker) enter(r pcommon.Resource) {
 	w.resource, w.host, w.hostKnown = r, event.Host{}, false
+	w.sender, w.numbers = nil, w.numbers[:0]
+	if cap(w.numbers) > maxKeptNumbers {
+		w.numbers = nil
+	}
+	w.context.Host = ""
+}
+
+// maxKeptNumbers keeps a single large batch from holding memory for ever.
+const maxKeptNumbers = 64 << 10
+
+// of returns an attribute of the resource as text.
+func (w *worker) of(key string) string {
+	v, ok := w.resource.Attributes().Get(key)
+	if !ok {
+		return ""
+	}
+	return v.AsString()
 }
 
 // readHost reads the host from the resource, once.

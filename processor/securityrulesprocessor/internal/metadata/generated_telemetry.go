@@ -3,10 +3,12 @@
 package metadata
 
 import (
+	"context"
 	"errors"
 	"sync"
 
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/embedded"
 	"go.opentelemetry.io/otel/trace"
 
 	"go.opentelemetry.io/collector/component"
@@ -23,16 +25,23 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter                              metric.Meter
-	mu                                 sync.Mutex
-	registrations                      []metric.Registration
-	ProcessorSecurityRulesActionErrors metric.Int64Counter
-	ProcessorSecurityRulesActions      metric.Int64Counter
-	ProcessorSecurityRulesDecodeErrors metric.Int64Counter
-	ProcessorSecurityRulesDetections   metric.Int64Counter
-	ProcessorSecurityRulesEvaluated    metric.Int64Counter
-	ProcessorSecurityRulesForeign      metric.Int64Counter
-	ProcessorSecurityRulesSuppressed   metric.Int64Counter
+	meter                                  metric.Meter
+	mu                                     sync.Mutex
+	registrations                          []metric.Registration
+	ProcessorSecurityRulesActionErrors     metric.Int64Counter
+	ProcessorSecurityRulesActions          metric.Int64Counter
+	ProcessorSecurityRulesDecodeErrors     metric.Int64Counter
+	ProcessorSecurityRulesDetections       metric.Int64Counter
+	ProcessorSecurityRulesEvaluated        metric.Int64Counter
+	ProcessorSecurityRulesForeign          metric.Int64Counter
+	ProcessorSecurityRulesHosts            metric.Int64ObservableGauge
+	ProcessorSecurityRulesHostsEvicted     metric.Int64Counter
+	ProcessorSecurityRulesSequenceGaps     metric.Int64Counter
+	ProcessorSecurityRulesSequenceRepeated metric.Int64Counter
+	ProcessorSecurityRulesSequenceRestarts metric.Int64Counter
+	ProcessorSecurityRulesSuppressed       metric.Int64Counter
+	ProcessorSecurityRulesVariablesEvicted metric.Int64ObservableCounter
+	ProcessorSecurityRulesWithoutHost      metric.Int64Counter
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -44,6 +53,46 @@ type telemetryBuilderOptionFunc func(mb *TelemetryBuilder)
 
 func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
+}
+
+// RegisterProcessorSecurityRulesHostsCallback sets callback for observable ProcessorSecurityRulesHosts metric.
+func (builder *TelemetryBuilder) RegisterProcessorSecurityRulesHostsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ProcessorSecurityRulesHosts, obs: o})
+		return nil
+	}, builder.ProcessorSecurityRulesHosts)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterProcessorSecurityRulesVariablesEvictedCallback sets callback for observable ProcessorSecurityRulesVariablesEvicted metric.
+func (builder *TelemetryBuilder) RegisterProcessorSecurityRulesVariablesEvictedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ProcessorSecurityRulesVariablesEvicted, obs: o})
+		return nil
+	}, builder.ProcessorSecurityRulesVariablesEvicted)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+type observerInt64 struct {
+	embedded.Int64Observer
+	inst metric.Int64Observable
+	obs  metric.Observer
+}
+
+func (oi *observerInt64) Observe(value int64, opts ...metric.ObserveOption) {
+	oi.obs.ObserveInt64(oi.inst, value, opts...)
 }
 
 // Shutdown unregister all registered callbacks for async instruments.
@@ -96,14 +145,56 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ProcessorSecurityRulesForeign, err = builder.meter.Int64Counter(
 		"otelcol_processor_security_rules_foreign",
-		metric.WithDescription("Records that are not of Picket, or of a version of its record format that is not known. They are treated as unmatched. [Development]"),
+		metric.WithDescription("Records that are not of Picket, or of a version of its record format or a type of event that is not known. They are treated as unmatched. [Development]"),
 		metric.WithUnit("{record}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorSecurityRulesHosts, err = builder.meter.Int64ObservableGauge(
+		"otelcol_processor_security_rules_hosts",
+		metric.WithDescription("Hosts of which something is kept. At `max_hosts` each new one takes the place of another. [Development]"),
+		metric.WithUnit("{host}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorSecurityRulesHostsEvicted, err = builder.meter.Int64Counter(
+		"otelcol_processor_security_rules_hosts_evicted",
+		metric.WithDescription("Hosts whose variables, rates and numbers were forgotten because there were more than `max_hosts`. [Development]"),
+		metric.WithUnit("{host}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorSecurityRulesSequenceGaps, err = builder.meter.Int64Counter(
+		"otelcol_processor_security_rules_sequence_gaps",
+		metric.WithDescription("Records that did not come, as the numbers of those that did tell. They were lost on the way, or dropped on purpose. [Development]"),
+		metric.WithUnit("{record}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorSecurityRulesSequenceRepeated, err = builder.meter.Int64Counter(
+		"otelcol_processor_security_rules_sequence_repeated",
+		metric.WithDescription("Event records that came more than once, or so late that they were counted as a gap. [Development]"),
+		metric.WithUnit("{record}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorSecurityRulesSequenceRestarts, err = builder.meter.Int64Counter(
+		"otelcol_processor_security_rules_sequence_restarts",
+		metric.WithDescription("Times that the numbers of a host and boot went on more than a million further. A receiver was started there, or more than a million records did not come. [Development]"),
+		metric.WithUnit("{restart}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ProcessorSecurityRulesSuppressed, err = builder.meter.Int64Counter(
 		"otelcol_processor_security_rules_suppressed",
 		metric.WithDescription("Matches that made no detection because of the rule's rate limit, by rule. [Development]"),
 		metric.WithUnit("{detection}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorSecurityRulesVariablesEvicted, err = builder.meter.Int64ObservableCounter(
+		"otelcol_processor_security_rules_variables_evicted",
+		metric.WithDescription("Values of variables that were forgotten because a variable had too many. It is the same for all processors of an extension, which share the variables. [Development]"),
+		metric.WithUnit("{value}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorSecurityRulesWithoutHost, err = builder.meter.Int64Counter(
+		"otelcol_processor_security_rules_without_host",
+		metric.WithDescription("Event records without `host.id` in their resource. Variables and rates are those of all of them together. [Development]"),
+		metric.WithUnit("{record}"),
 	)
 	errs = errors.Join(errs, err)
 	return &builder, errs

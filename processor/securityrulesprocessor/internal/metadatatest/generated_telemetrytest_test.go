@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata/metricdatatest"
 
@@ -19,13 +20,26 @@ func TestSetupTelemetry(t *testing.T) {
 	tb, err := metadata.NewTelemetryBuilder(testTel.NewTelemetrySettings())
 	require.NoError(t, err)
 	defer tb.Shutdown()
+	require.NoError(t, tb.RegisterProcessorSecurityRulesHostsCallback(func(_ context.Context, observer metric.Int64Observer) error {
+		observer.Observe(1)
+		return nil
+	}))
+	require.NoError(t, tb.RegisterProcessorSecurityRulesVariablesEvictedCallback(func(_ context.Context, observer metric.Int64Observer) error {
+		observer.Observe(1)
+		return nil
+	}))
 	tb.ProcessorSecurityRulesActionErrors.Add(context.Background(), 1)
 	tb.ProcessorSecurityRulesActions.Add(context.Background(), 1)
 	tb.ProcessorSecurityRulesDecodeErrors.Add(context.Background(), 1)
 	tb.ProcessorSecurityRulesDetections.Add(context.Background(), 1)
 	tb.ProcessorSecurityRulesEvaluated.Add(context.Background(), 1)
 	tb.ProcessorSecurityRulesForeign.Add(context.Background(), 1)
+	tb.ProcessorSecurityRulesHostsEvicted.Add(context.Background(), 1)
+	tb.ProcessorSecurityRulesSequenceGaps.Add(context.Background(), 1)
+	tb.ProcessorSecurityRulesSequenceRepeated.Add(context.Background(), 1)
+	tb.ProcessorSecurityRulesSequenceRestarts.Add(context.Background(), 1)
 	tb.ProcessorSecurityRulesSuppressed.Add(context.Background(), 1)
+	tb.ProcessorSecurityRulesWithoutHost.Add(context.Background(), 1)
 	AssertEqualProcessorSecurityRulesActionErrors(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
@@ -44,7 +58,28 @@ func TestSetupTelemetry(t *testing.T) {
 	AssertEqualProcessorSecurityRulesForeign(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
+	AssertEqualProcessorSecurityRulesHosts(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualProcessorSecurityRulesHostsEvicted(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualProcessorSecurityRulesSequenceGaps(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualProcessorSecurityRulesSequenceRepeated(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualProcessorSecurityRulesSequenceRestarts(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
 	AssertEqualProcessorSecurityRulesSuppressed(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualProcessorSecurityRulesVariablesEvicted(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualProcessorSecurityRulesWithoutHost(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 
