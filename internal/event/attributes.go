@@ -43,6 +43,7 @@ const (
 	AttrProcessID         = "picket.process.id"
 	AttrProcessParentID   = "picket.process.parent_id"
 	AttrProcessAncestors  = "picket.process.ancestor_ids"
+	AttrTargetID          = "picket.target.id"
 	AttrProcessAUID       = "picket.process.auid"
 	AttrProcessSID        = "picket.process.sid"
 	AttrProcessNetNS      = "picket.process.netns"
@@ -148,6 +149,7 @@ var Attributes = []Attribute{
 	{AttrProcessID, "int", "own", "event, detection", "64-bit id of the process image"},
 	{AttrProcessParentID, "int", "own", "event, detection", "that of its parent"},
 	{AttrProcessAncestors, "int[]", "own", "event, detection", "those of its ancestors, nearest first"},
+	{AttrTargetID, "int", "own", "signal, ptrace", "64-bit id of the process image that the signal or call is about"},
 	{AttrProcessAUID, "int", "own", "event, detection", "login uid"},
 	{AttrProcessSID, "int", "own", "event, detection", "session id"},
 	{AttrProcessNetNS, "int", "own", "event, detection", "inode of the network namespace"},

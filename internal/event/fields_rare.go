@@ -225,6 +225,9 @@ func createDestination(e *Event) *CredentialsDestination {
 	return c.Destination
 }
 
+// Target is the process that a signal or ptrace is about; nil if there is none.
+func (e *Event) Target() *ProcessContext { return targetOf(e) }
+
 // targetOf is the process that a signal or ptrace is about.
 func targetOf(e *Event) *ProcessContext {
 	switch {

@@ -65,6 +65,7 @@ type Facts struct {
 	ProcessID   uint64 // picket.process.id: the kernel side's 64-bit process id
 	ParentID    uint64
 	AncestorIDs []uint64 // nearest first, ParentID included
+	TargetID    uint64   // of the process that a signal or ptrace is about; 0 if unknown
 	Retval      int64    // return value of the syscall; -errno on failure
 	AUID        uint32   // login uid; AUIDUnset if none
 	SID         uint32   // session id (pid of the session leader)

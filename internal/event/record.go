@@ -244,6 +244,7 @@ func (a *attributes) facts(e *Event) {
 	a.optInt(AttrProcessID, int64(f.ProcessID))
 	a.optInt(AttrProcessParentID, int64(f.ParentID))
 	a.ancestorIDs(e)
+	a.targetID(e)
 	if f.AUID != AUIDUnset {
 		a.int(AttrProcessAUID, int64(f.AUID))
 	}
@@ -283,6 +284,15 @@ func (a *attributes) ancestorIDs(e *Event) {
 	for i := range n {
 		ids.AppendEmpty().SetInt(int64(id(i)))
 	}
+}
+
+// targetID writes the id as the facts have it, or else the process.
+func (a *attributes) targetID(e *Event) {
+	id := e.Facts.TargetID
+	if t := target(e); id == 0 && t != nil {
+		id = t.ID
+	}
+	a.optInt(AttrTargetID, int64(id))
 }
 
 // factReader reads attributes, which may come from the network, and keeps the first mistake.
@@ -346,6 +356,8 @@ func (r *factReader) read(attrs pcommon.Map, f *Facts) {
 			for i := range f.AncestorIDs {
 				f.AncestorIDs[i] = uint64(r.int(k, ids.At(i)))
 			}
+		case AttrTargetID:
+			f.TargetID = uint64(r.int(k, v))
 		case AttrProcessAUID:
 			f.AUID = r.u32(k, v)
 		case AttrProcessSID:
@@ -446,6 +458,9 @@ func (d *Decoder) DecodeRecord(lr plog.LogRecord, need Need, e *Event) error {
 		}
 	}
 	e.Process.setFacts(f)
+	if t := target(e); t != nil {
+		t.ID = f.TargetID
+	}
 	if need&NeedNetwork != 0 {
 		e.completeSocket()
 	}

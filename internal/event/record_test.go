@@ -254,7 +254,7 @@ func TestAttributeTable(t *testing.T) {
 	for typ := TypeExec; typ < NumTypes; typ++ {
 		e := testEvent(typ, 1)
 		e.Facts.AncestorIDs, e.Facts.SocketPath, e.Facts.Retval = []uint64{1}, "/run/x", 1
-		e.Facts.SyscallFSType, e.Facts.MountDetached = "ext4", true
+		e.Facts.SyscallFSType, e.Facts.MountDetached, e.Facts.TargetID = "ext4", true, 9
 		if e.File != nil {
 			e.File.Name = "a.b"
 		}

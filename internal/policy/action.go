@@ -146,6 +146,9 @@ func readSet(d *reader, n *node, a *action) {
 	if s.scope.value != "" && !setScopes[s.scope.value] {
 		d.errorf(s.scope.node.pos, "set.scope is %q%s", s.scope.value, didYouMean(s.scope.value, setScopes))
 	}
+	if s.scopeField.value != "" && s.scope.value != "process" {
+		d.errorf(s.scopeField.node.pos, "set.scope_field names a process: it needs scope process")
+	}
 	if s.expression.value != "" && s.defaultValue == nil {
 		d.errorf(s.expression.node.pos, "set.expression needs default_value, which gives the variable its type")
 	}

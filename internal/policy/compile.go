@@ -161,13 +161,21 @@ func fieldOf(name string, t event.Type) (*event.Field, error) {
 	f, ok := event.LookupField(written(name, t))
 	switch {
 	case !ok:
-		return nil, fmt.Errorf("field %q does not exist", name)
+		return nil, noField(name)
 	case f.Event != event.TypeAny && f.Event != t:
 		return nil, fmt.Errorf("field %q is of %s events, and the rule is about %s", name, f.Event, t)
 	case f.Iterator != "":
 		return nil, fmt.Errorf("field %q has a value per ancestor, and only one is of use here", name)
 	}
 	return f, nil
+}
+
+// noField says why there is no field of that name.
+func noField(name string) error {
+	if root, _, ok := strings.Cut(name, "."); ok && event.IsUnproduced(root) {
+		return fmt.Errorf("field %q is of event type %s, which Picket does not produce yet", name, root)
+	}
+	return fmt.Errorf("field %q does not exist", name)
 }
 
 // failAt reports a mistake in something else than the expression. That may be from another file than the first definition,
@@ -180,7 +188,7 @@ func (m *mergedRule) failAt(n *node, message string) {
 func (m *mergedRule) compileActions(env *secl.Env, r *Rule) bool {
 	env.RequireEvent = false // a filter may be about variables and the process only
 	for _, a := range m.actions {
-		if actionKinds[a.kind].inert != "" || a.set != nil && a.set.scopeField.value != "" {
+		if actionKinds[a.kind].inert != "" {
 			continue
 		}
 		e := effect{appends: a.set != nil && a.set.appends}
@@ -209,6 +217,14 @@ func (m *mergedRule) compileActions(env *secl.Env, r *Rule) bool {
 			return false
 		}
 		e.variable, _ = env.Variables.Lookup(spec.Ref())
+		r.need |= e.variable.Need()
+		if f := a.set.scopeField; f.value != "" {
+			if e.pid, err = pidField(f.value, r.Type); err != nil {
+				m.failAt(f.node, "set.scope_field: "+err.Error())
+				return false
+			}
+			r.need |= e.pid.Need | secl.OfProcessNeed
+		}
 		if e.value, err = m.compileValue(env, r, a.set, &spec); err != nil {
 			return false
 		}
@@ -284,9 +300,7 @@ func typeOf(k event.Kind, list bool) string {
 // noteInert says in the report which parts of a rule load and do nothing.
 func (m *mergedRule) noteInert() {
 	for _, a := range m.actions {
-		if a.set != nil && a.set.scopeField.value != "" {
-			m.entity.note("%d:%d: action set with scope_field %s", a.pos.Line, a.pos.Column, notYet)
-		} else if kind := actionKinds[a.kind]; kind.inert != "" {
+		if kind := actionKinds[a.kind]; kind.inert != "" {
 			m.entity.note("%d:%d: action %s %s", a.pos.Line, a.pos.Column, a.kind, kind.inert)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/goccy/go-yaml/token"
 
@@ -22,6 +23,28 @@ type effect struct {
 	variable *secl.Variable
 	value    func(*secl.Context) secl.Value
 	appends  bool
+	pid      *event.Field // of the process whose variable is set; nil: the acting process
+}
+
+// set sets the variable and returns the Context of the process that has it now.
+func (e *effect) set(c *secl.Context) (*secl.Context, error) {
+	of := c
+	if e.pid != nil {
+		var err error
+		if of, err = c.OfProcess(e.pid.Int(c.Event)); err != nil {
+			return c, fmt.Errorf("variable %q: %s: %w", e.variable.Ref(), e.pid.Name, err)
+		}
+	}
+	return of, e.variable.Set(of, e.value(c), e.appends) //nolint:wrapcheck // it names the variable
+}
+
+// pidField finds a field that holds the pid of a process of the event.
+func pidField(name string, t event.Type) (*event.Field, error) {
+	f, err := fieldOf(name, t)
+	if err == nil && (f.Kind != event.KindInt || !strings.HasSuffix(f.Name, ".pid") && !strings.HasSuffix(f.Name, ".ppid")) {
+		err = fmt.Errorf("field %q is no pid: it may be one that ends with .pid or .ppid", name)
+	}
+	return f, err
 }
 
 // HasActions says whether Act does anything.
@@ -45,7 +68,7 @@ func (r *Rule) ActWith(c *secl.Context, do func(*Action)) error {
 			}
 			continue
 		}
-		if err := e.variable.Set(c, e.value(c), e.appends); err != nil && !errors.Is(err, secl.ErrNoScope) {
+		if _, err := e.set(c); err != nil && !errors.Is(err, secl.ErrNoScope) {
 			errs = append(errs, fmt.Errorf("rule %q: %w", r.ID, err))
 		}
 	}
@@ -96,7 +119,7 @@ func (s *setAction) spec() (spec secl.VariableSpec, pos Position, err error) {
 		f, ok := event.LookupField(written(s.field.value, event.TypeOpen)) // they have the same fields
 		switch {
 		case !ok:
-			return spec, pos, fmt.Errorf("field %q does not exist", s.field.value)
+			return spec, pos, noField(s.field.value)
 		case f.Iterator != "":
 			return spec, pos, fmt.Errorf("field %q has a value per ancestor, it cannot be kept in a variable", s.field.value)
 		}

@@ -92,6 +92,15 @@ func TestSetActionErrors(t *testing.T) {
 		"type of expression":  {`{name: x, expression: 'process.uid', default_value: a}`, `set: the value is of type int, the variable x of type string`},
 		"size":                {`{name: x, value: 1, size: 0}`, `set.size must be positive`},
 		"inherited":           {`{name: x, value: 1, inherited: true}`, `set: variable "x": only variables of scope process are inherited`},
+		"pid of nothing":      {`{name: x, value: 1, scope: process, scope_field: process.pd}`, `set.scope_field: field "process.pd" does not exist`},
+		"no pid":              {`{name: x, value: 1, scope: process, scope_field: process.uid}`, `set.scope_field: field "process.uid" is no pid: it may be one that ends with .pid or .ppid`},
+		"thread":              {`{name: x, value: 1, scope: process, scope_field: process.tid}`, `set.scope_field: field "process.tid" is no pid: *`},
+		"pid of other type":   {`{name: x, value: 1, scope: process, scope_field: signal.pid}`, `set.scope_field: field "signal.pid" is of signal events, and the rule is about open`},
+		"many pids":           {`{name: x, value: 1, scope: process, scope_field: process.ancestors.pid}`, `set.scope_field: field "process.ancestors.pid" has a value per ancestor, and only one is of use here`},
+		"pid of no type":      {`{name: x, value: 1, scope: process, scope_field: cgroup_write.pid}`, `set.scope_field: field "cgroup_write.pid" is of event type cgroup_write, which Picket does not produce yet`},
+		"field of no type":    {`{name: x, field: imds.url}`, `set: field "imds.url" is of event type imds, which Picket does not produce yet`},
+		"pid and no scope":    {`{name: x, value: 1, scope_field: process.pid}`, `set.scope_field names a process: it needs scope process`},
+		"pid and other scope": {`{name: x, value: 1, scope: cgroup, scope_field: process.pid}`, `set.scope_field names a process: it needs scope process`},
 		"name":                {`{name: "a b", value: 1}`, `set.name "a b" may only have letters, digits and _`},
 	}
 	for name, tt := range tests {

@@ -77,7 +77,9 @@ func TestReferenceFields(t *testing.T) {
 
 	var policy strings.Builder
 	policy.WriteString("rules:\n")
-	rule := func(id, expression string) { fmt.Fprintf(&policy, "  - id: %s\n    expression: '%s'\n", id, expression) }
+	rule := func(id, expression string) {
+		fmt.Fprintf(&policy, "  - id: %s\n    expression: '%s'\n", id, expression)
+	}
 	for i, f := range fields {
 		expression := f.name + " " + literals[f.kind]
 		if f.events == "*" {

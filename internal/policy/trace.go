@@ -27,7 +27,7 @@ func (m *mergedRule) keepInert(env *secl.Env, r *Rule) {
 	env.RequireEvent = false
 	effects := 0
 	for _, a := range m.actions {
-		if actionKinds[a.kind].inert == "" && (a.set == nil || a.set.scopeField.value == "") {
+		if actionKinds[a.kind].inert == "" {
 			effects++
 			continue
 		}
@@ -67,7 +67,7 @@ func (r *Rule) ActTraced(c *secl.Context, report func(Acted)) {
 			report(acted)
 			continue
 		}
-		err := e.variable.Set(c, e.value(c), e.appends)
-		report(Acted{Kind: "set", Variable: e.variable.Ref(), Value: e.variable.Get(c), Err: err})
+		of, err := e.set(c)
+		report(Acted{Kind: "set", Variable: e.variable.Ref(), Value: e.variable.Get(of), Err: err})
 	}
 }

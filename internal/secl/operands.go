@@ -225,7 +225,7 @@ func (c *compiler) variable(pos Pos, name string) (operand, *Error) {
 	if !c.seen["$"+name] {
 		c.seen["$"+name] = true
 		c.p.variables = append(c.p.variables, v)
-		c.p.need |= v.need()
+		c.p.need |= v.Need()
 	}
 	o.kind = v.Kind
 	if v.List {
@@ -245,8 +245,8 @@ func (c *compiler) variable(pos Pos, name string) (operand, *Error) {
 	return o, nil
 }
 
-// need is what a Decoder must read for the variable's scope.
-func (v *Variable) need() event.Need {
+// Need is what a Decoder must read to tell whose value of the variable an event reads or sets.
+func (v *Variable) Need() event.Need {
 	switch v.Scope {
 	case ScopeProcess:
 		need := event.NeedProcess | event.NeedFacts

@@ -15,6 +15,7 @@ type Context struct {
 	Now   event.Time // what durations count back from: the event's timestamp
 	Host  string     // host.id of the event; variables of different hosts are apart
 
+	process  uint64                       // whose variables are meant by scope process; 0: those of the acting process
 	elements [MaxIterators]*event.Process // what each iterator variable is bound to
 	scratch  []byte                       // text of string templates; never overwritten within one evaluation
 	bools    []bool                       // the slots of a Program, as the following

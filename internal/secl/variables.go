@@ -217,7 +217,9 @@ func (v *Variable) key(c *Context) (k scopeKey, ok bool) {
 	}
 	switch v.Scope {
 	case ScopeProcess:
-		k.process = processKey(e.Facts.ProcessID, e.Process.Process)
+		if k.process = c.process; k.process == 0 {
+			k.process = processKey(e.Facts.ProcessID, e.Process.Process)
+		}
 		return k, k.process != 0
 	case ScopeContainer:
 		k.name = containerID.String(e)
@@ -256,7 +258,7 @@ func (v *Variable) cell(c *Context) *cell {
 	if x := v.cells.get(k); x.live(c.Now) {
 		return x
 	}
-	if !v.Inherited || v.cells.n == 0 || c.Event == nil {
+	if !v.Inherited || v.cells.n == 0 || c.Event == nil || c.process != 0 {
 		return nil
 	}
 	for i, p := range c.Event.Process.Ancestors {

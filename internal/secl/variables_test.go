@@ -294,3 +294,67 @@ func TestPattern(t *testing.T) {
 		assert.Equal(t, tt.want, newPattern(tt.pattern).match(tt.text, tt.fold), fmt.Sprint(tt))
 	}
 }
+
+// TestOfProcess: which process a pid stands for.
+func TestOfProcess(t *testing.T) {
+	withIDs := func() *event.Event {
+		e := &event.Event{Type: event.TypeSignal, Facts: event.Facts{ProcessID: 0x70, ParentID: 0x30, AncestorIDs: []uint64{0x30, 0x20}, TargetID: 0x90}}
+		e.Process = event.ProcessContext{
+			Process: &event.Process{PID: 7}, Parent: &event.Process{PID: 3}, Ancestors: []*event.Process{{PID: 3}, {PID: 2}},
+		}
+		e.Signal = &event.SignalEvent{Target: &event.ProcessContext{
+			Process: &event.Process{PID: 9}, Ancestors: []*event.Process{{PID: 8, ID: 0x80}, {PID: 6}},
+		}}
+		return e
+	}
+	signalToParent := withIDs()
+	signalToParent.Signal.Target.PID = 3
+	tests := map[string]struct {
+		e    *event.Event
+		pid  int64
+		want uint64
+	}{
+		"actor":                              {withIDs(), 7, 0x70},
+		"target":                             {withIDs(), 9, 0x90},
+		"parent":                             {withIDs(), 3, 0x30},
+		"ancestor":                           {withIDs(), 2, 0x20},
+		"ancestor of the target":             {withIDs(), 8, 0x80},
+		"its id is not known":                {withIDs(), 6, 0},
+		"no process of the event":            {withIDs(), 5, 0},
+		"the target's image is newer":        {signalToParent, 3, 0x90},
+		"an event without ids":               {&event.Event{}, 5, 5},
+		"an event without ids, of the actor": {flatEvent(t, `{"type":"signal","process.pid":7,"signal.pid":9}`), 9, 9},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			of, err := (&Context{Event: tt.e, Now: 5, Host: "h"}).OfProcess(tt.pid)
+			if tt.want == 0 {
+				require.ErrorIs(t, err, errUnknownProcess)
+				require.NotErrorIs(t, err, ErrNoScope)
+				assert.Nil(t, of)
+				return
+			}
+			require.NoError(t, err)
+			assert.Equal(t, &Context{Event: tt.e, Now: 5, Host: "h", process: tt.want}, of)
+		})
+	}
+	for _, pid := range []int64{0, -1} {
+		_, err := (&Context{Event: withIDs()}).OfProcess(pid)
+		require.ErrorIs(t, err, ErrNoScope)
+	}
+	_, err := (&Context{}).OfProcess(7)
+	require.ErrorIs(t, err, ErrNoScope)
+
+	// Set and Get are about that process, also if the variable is inherited and the actor has a value.
+	v := declare(t, VariableSpec{Scope: ScopeProcess, Name: "v", Kind: event.KindString, Inherited: true})
+	c := &Context{Event: withIDs(), Now: 5, Host: "h"}
+	of, err := c.OfProcess(9)
+	require.NoError(t, err)
+	require.NoError(t, v.Set(&Context{Event: &event.Event{Facts: event.Facts{ProcessID: 0x30}}, Now: 5, Host: "h"}, text("parent's"), false))
+	assert.Empty(t, v.Get(of).String)
+	assert.Equal(t, "parent's", v.Get(c).String)
+	require.NoError(t, v.Set(of, text("target's"), false))
+	assert.Equal(t, "target's", v.Get(of).String)
+	assert.Equal(t, "parent's", v.Get(c).String)
+	assert.Equal(t, "target's", v.Get(&Context{Event: &event.Event{Facts: event.Facts{ProcessID: 0x90}}, Now: 5, Host: "h"}).String)
+}
