@@ -6,6 +6,7 @@ package ruletest
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -32,6 +33,8 @@ type TestResult struct {
 	Name     string
 	Failures []Failure // none: it passed
 	Duration time.Duration
+
+	seen coverage
 }
 
 // Failure is an event that did not match what it must.
@@ -132,7 +135,7 @@ func (r *FileResult) run(f *policy.TestFile, filter *regexp.Regexp) error {
 	if err := r.checkIDs(f, status); err != nil {
 		return err
 	}
-	seen := coverage{matched: map[string]bool{}, quiet: map[string]bool{}}
+	seen := newCoverage()
 	for i := range f.Tests {
 		t := &f.Tests[i]
 		if filter != nil && !filter.MatchString(t.Name) {
@@ -140,8 +143,11 @@ func (r *FileResult) run(f *policy.TestFile, filter *regexp.Regexp) error {
 		}
 		start := time.Now()
 		engine.Reset()
-		result := TestResult{Name: t.Name, Failures: r.runTest(engine, t, &seen)}
+		result := TestResult{Name: t.Name, seen: newCoverage()}
+		result.Failures = r.runTest(engine, t, result.seen)
 		result.Duration = time.Since(start)
+		maps.Copy(seen.matched, result.seen.matched)
+		maps.Copy(seen.quiet, result.seen.quiet)
 		r.Tests = append(r.Tests, result)
 	}
 	for i := range r.Rules {
@@ -201,7 +207,9 @@ func (r *FileResult) checkIDs(f *policy.TestFile, status map[string]policy.Statu
 // coverage has the ids of rules that events matched, and of those that events of their types did not match.
 type coverage struct{ matched, quiet map[string]bool }
 
-func (c *coverage) add(engine *Engine, t event.Type, matches []string) {
+func newCoverage() coverage { return coverage{matched: map[string]bool{}, quiet: map[string]bool{}} }
+
+func (c coverage) add(engine *Engine, t event.Type, matches []string) {
 	for _, rule := range engine.Set().Rules(t) {
 		if slices.Contains(matches, rule.ID) {
 			c.matched[rule.ID] = true
@@ -211,7 +219,7 @@ func (c *coverage) add(engine *Engine, t event.Type, matches []string) {
 	}
 }
 
-func (r *FileResult) runTest(engine *Engine, t *policy.TestCase, seen *coverage) []Failure {
+func (r *FileResult) runTest(engine *Engine, t *policy.TestCase, seen coverage) []Failure {
 	var failures []Failure
 	for i := range t.Events {
 		e := &t.Events[i]
