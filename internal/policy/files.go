@@ -103,8 +103,54 @@ func listDirectory(path string) ([]string, error) {
 	return names, nil
 }
 
-// read reads a regular file of at most maxFileSize bytes, with \n at the ends of lines. It does not wait for the writer of a named pipe.
+// Files finds the policy files of paths, each a file of any name or a directory of *.policy files, as Load does. The error is of
+// a path that is not there, or a directory without policies.
+func Files(paths []string) ([]string, error) {
+	var out []string
+	for _, s := range list(paths) {
+		if s.err != nil {
+			return nil, fmt.Errorf("%s: %w", s.path, s.err)
+		}
+		out = append(out, s.path)
+	}
+	return out, nil
+}
+
+// ReadFile reads a policy file as it is. It must be a regular file that is not too large to be loaded.
+func ReadFile(path string) ([]byte, error) {
+	s := source{path: path}
+	return s.readRaw()
+}
+
+// Read reads a policy that is not too large to be loaded.
+func Read(r io.Reader) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxFileSize+1))
+	if err != nil {
+		return nil, plainPathError(err)
+	}
+	if len(b) > maxFileSize {
+		return nil, fmt.Errorf("the file has more than %d bytes", maxFileSize)
+	}
+	return b, nil
+}
+
+// read reads a file with \n at the ends of lines.
 func (s *source) read() ([]byte, error) {
+	b, err := s.readRaw()
+	if err != nil {
+		return nil, err
+	}
+	return normalizeLineEnds(b), nil
+}
+
+// normalizeLineEnds makes \n of all that ends a line in YAML. With one form a place means the same to everybody.
+func normalizeLineEnds(b []byte) []byte {
+	b = bytes.ReplaceAll(b, []byte("\r\n"), []byte("\n"))
+	return bytes.ReplaceAll(b, []byte("\r"), []byte("\n"))
+}
+
+// readRaw reads a regular file of at most maxFileSize bytes. It does not wait for the writer of a named pipe.
+func (s *source) readRaw() ([]byte, error) {
 	if s.err != nil {
 		return nil, s.err
 	}
@@ -120,16 +166,7 @@ func (s *source) read() ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, errors.New("not a regular file")
 	}
-	b, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
-	if err != nil {
-		return nil, plainPathError(err)
-	}
-	if len(b) > maxFileSize {
-		return nil, fmt.Errorf("the file has more than %d bytes", maxFileSize)
-	}
-	// In YAML each of these ends a line. With one form of line ends a place means the same to everybody.
-	b = bytes.ReplaceAll(b, []byte("\r\n"), []byte("\n"))
-	return bytes.ReplaceAll(b, []byte("\r"), []byte("\n")), nil
+	return Read(f)
 }
 
 // plainPathError drops the path, which the report has in a place of its own.
