@@ -13,6 +13,6 @@ func newRulesCmd() *cobra.Command {
 		Args:  cobra.NoArgs,
 	}
 	cmd.AddCommand(newRulesCheckCmd(), newRulesExprCmd(), newRulesEvalCmd(), newRulesTestCmd(),
-		newRulesExplainCmd(), newRulesListCmd())
+		newRulesExplainCmd(), newRulesListCmd(), newRulesFmtCmd())
 	return cmd
 }
