@@ -75,6 +75,7 @@ validate-examples: build ## Check every configuration and policy below examples/
 	@set -e; for f in examples/*.yaml; do \
 		case $$f in examples/datadog.yaml) set -- --config examples/quickstart.yaml ;; *) set -- ;; esac; \
 		echo "validate $$f"; DD_API_KEY=$${DD_API_KEY:-none} bin/picket validate "$$@" --config $$f; done
+	bin/picketctl rules fmt -l examples/policies
 	bin/picketctl rules check examples/policies
 	bin/picketctl rules test examples/policies
 
