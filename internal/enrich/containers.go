@@ -62,7 +62,7 @@ func (c *Containers) Lookup(cgroupPath string, cgroupID uint64) *event.Container
 	}
 	var ctx *event.ContainerContext
 	if id, dir := ContainerID(cgroupPath); id != "" {
-		ctx = &event.ContainerContext{ID: id}
+		ctx = &event.ContainerContext{ID: id, PodUID: PodUID(dir)}
 		if t, ok := c.stat(dir); ok {
 			ctx.CreatedAt = event.Time(t.UnixNano())
 		}
@@ -169,6 +169,60 @@ func componentID(parent, name string) (id string, ok bool) {
 		return machineName(name)
 	}
 	return "", false
+}
+
+// lenUID is the length of a pod's UID, which is a UUID in text.
+const lenUID = 36
+
+// PodUID returns the UID of the Kubernetes pod that a cgroup path is of; empty if it is of none. Of pods in pods it is the
+// innermost. Known forms, which the kubelet makes below a parent of any name:
+//
+//	kubepods/burstable/pod<uid>/…                          cgroupfs
+//	kubepods-burstable-pod<uid, with _ for ->.slice/…      systemd
+//
+// The <uid> of a static pod is a hash of its file, 32 hexadecimal digits: the API has it in the annotation
+// kubernetes.io/config.hash, and another UID.
+func PodUID(cgroupPath string) string {
+	root := strings.Index(cgroupPath, "kubepods")
+	if root < 0 {
+		return ""
+	}
+	for p := cgroupPath[root:]; ; {
+		i := strings.LastIndex(p, "pod")
+		if i < 1 {
+			return ""
+		}
+		if c := p[i-1]; c == '/' || c == '-' {
+			uid := p[i+len("pod"):]
+			if end := strings.IndexAny(uid, "/.:"); end >= 0 {
+				uid = uid[:end]
+			}
+			if isUID(uid) {
+				return strings.ReplaceAll(uid, "_", "-")
+			}
+		}
+		p = p[:i]
+	}
+}
+
+// isUID reports whether s is a UUID, whose dashes may be underscores, or the hash that a static pod has in its place.
+func isUID(s string) bool {
+	if len(s) != lenUID {
+		return isHex(s, 32)
+	}
+	for i := range len(s) {
+		switch c := s[i]; i {
+		case 8, 13, 18, 23:
+			if c != '-' && c != '_' {
+				return false
+			}
+		default:
+			if !isHex(s[i:i+1], 1) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // machineName returns the name of a systemd-nspawn container from that of its unit.

@@ -74,6 +74,29 @@ func TestContainerID(t *testing.T) {
 	}
 }
 
+func TestPodUID(t *testing.T) {
+	const underscored, hash = "6ba7b810_9dad_11d1_80b4_00c04fd430c8", "0123456789abcdef0123456789abcdef"
+	for _, tc := range []struct{ name, path, want string }{
+		{"cgroupfs", "/kubepods/burstable/pod" + uid, uid},
+		{"guaranteed", "/kubepods/pod" + uid + "/" + id1, uid},
+		{"systemd", "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod" + underscored + ".slice/cri-containerd-" + id1 + ".scope", uid},
+		{"a parent of another name", "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod" + underscored + ".slice/crio-" + id1 + ".scope", uid},
+		{"cgroupfs below a slice", "/system.slice/containerd.service/kubepods-burstable-pod" + underscored + ".slice:cri-containerd:" + id1, uid},
+		{"static pod", "/kubepods/burstable/pod" + hash + "/" + id1, hash},
+		{"pod in a pod", "/kubepods/pod" + strings.Replace(uid, "6", "7", 1) + "/" + id1 + "/kubelet/kubepods/pod" + uid + "/" + id2, uid},
+		{"a cgroup of the container's own", "/kubepods/pod" + uid + "/" + id1 + "/podman/pod1", uid},
+		{"no Kubernetes", "/libpod_parent/pod" + uid, ""},
+		{"no UID", "/kubepods/burstable/pod1/" + id1, ""},
+		{"another word", "/kubepods/tripod" + uid, ""},
+		{"digits of another base", "/kubepods/pod" + strings.Replace(uid, "6", "g", 1), ""},
+		{"dashes elsewhere", "/kubepods/pod6ba7b8109-dad-11d1-80b4-00c04fd430c8", ""},
+		{"upper case", "/kubepods/pod" + strings.ToUpper(uid), ""},
+		{"none", "", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) { assert.Equal(t, tc.want, PodUID(tc.path)) })
+	}
+}
+
 func TestContainers(t *testing.T) {
 	var asked []string
 	c := NewContainers(WithCreationTime(func(path string) (time.Time, bool) {
@@ -91,6 +114,7 @@ func TestContainers(t *testing.T) {
 	assert.Nil(t, c.Lookup("/"+strings.Repeat("x/", 2500)+id1, 0), "no path is that long")
 	assert.Len(t, asked, 1)
 	assert.Equal(t, &event.ContainerContext{ID: id2}, c.Lookup("/gone/"+id2, 9))
+	assert.Equal(t, &event.ContainerContext{ID: id2, PodUID: uid}, c.Lookup("/gone/kubepods/pod"+uid+"/"+id2, 9))
 
 	assert.NotSame(t, got, c.Lookup("/docker/"+id1+"/x", 70), "another cgroup of that name")
 	for i := range uint64(maxContainers + 10) {

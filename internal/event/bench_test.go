@@ -24,6 +24,13 @@ var testRule = RuleInfo{
 	Unavailable: []string{"process.file.package.name"},
 }
 
+// The container of all test processes, and its pod.
+const (
+	testContainer = "9f1c2d3e4f5061728394a5b6c7d8e9f00112233445566778899aabbccddeeff0"
+	testPod       = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
+	testCgroup    = "/kubepods.slice/kubepods-pod6ba7b810_9dad_11d1_80b4_00c04fd430c8.slice/cri-containerd-" + testContainer + ".scope"
+)
+
 const testTime = Time(1_700_000_000_123_456_789)
 
 // testProcess makes the n-th process of a lineage, 0 being the acting one.
@@ -41,7 +48,7 @@ func testProcess(n int) *Process {
 			Has: HasInode | HasMode | HasMountID | HasOwner | HasUpperLayer, Path: path, Name: "run", Inode: 5_243_311 + uint64(n), Mode: 0o100755, MountID: 812,
 			Filesystem: "overlay", User: "root", Group: "root", ModificationTime: t - 5_000_000_000, ChangeTime: t - 4_000_000_000,
 		},
-		Container: &ContainerContext{ID: "9f1c2d3e4f5061728394a5b6c7d8e9f00112233445566778899aabbccddeeff0", CreatedAt: t - 60_000_000_000},
+		Container: &ContainerContext{ID: testContainer, CreatedAt: t - 60_000_000_000},
 		Argv0:     path, Args: []string{"--listen", "0.0.0.0:8080", "--config", "/etc/app/config.yaml", "-v"},
 		Envs: []string{"HOME", "LANG", "PATH=/usr/local/bin:/usr/bin:/bin", "HOSTNAME", "KUBERNETES_SERVICE_HOST", "SHLVL"},
 	}
@@ -57,11 +64,11 @@ func testEvent(t Type, ancestors int) *Event {
 	if ancestors > 0 {
 		e.Process.Parent = e.Process.Ancestors[0]
 	}
-	e.Container = e.Process.Container
+	e.Container = &ContainerContext{ID: testContainer, CreatedAt: e.Process.Container.CreatedAt, PodUID: testPod}
 	e.Evt.Outcome = OutcomeSuccess
 	e.Facts = Facts{
 		Sequence: 1_234_567, Observed: testTime + 2_000_000, ProcessID: 0x8123_4567_89ab_cdef, ParentID: 0x8123_4567_89ab_0000, AUID: 1000, SID: 4100,
-		NetNS: 4_026_531_840, MntNS: 4_026_531_841, CgroupID: 7123, CgroupPath: "/kubepods.slice/pod1/9f1c",
+		NetNS: 4_026_531_840, MntNS: 4_026_531_841, CgroupID: 7123, CgroupPath: testCgroup,
 	}
 	switch t {
 	case TypeExec, TypeExit:
@@ -77,7 +84,10 @@ func testEvent(t Type, ancestors int) *Event {
 			Has: HasInode | HasMode | HasMountID | HasOwner, Path: "/etc/shadow", Name: "shadow", Inode: 1234, Mode: 0o100640, MountID: 29, Filesystem: "ext4",
 			GID: 42, User: "root", Group: "shadow", ModificationTime: testTime - 1_000_000_000, ChangeTime: testTime - 900_000_000,
 		}}
-		e.Facts.FileSource, e.Facts.SyscallPath = FileSourceFD, "../etc/shadow"
+		e.Facts.FileSource = FileSourceFD
+		if lookedFiles.Has(t) {
+			e.Facts.SyscallPath = "../etc/shadow"
+		}
 	}
 	addr := IPPort{netip.MustParseAddr("198.51.100.7"), 4444}
 	other := &File{Has: e.hasFile() | HasOwner, Path: "/etc/shadow-", Name: "shadow-", Inode: 1234, Mode: 0o100640, GID: 42, Group: "shadow"}

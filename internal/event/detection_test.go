@@ -26,7 +26,7 @@ func TestDetectionGolden(t *testing.T) {
 
 	var indented bytes.Buffer
 	require.NoError(t, json.Indent(&indented, []byte(lr.Body().Str()), "", "  "))
-	golden(t, "testdata/detection.json", indented.String()+"\n")
+	goldenText(t, "testdata/detection.json", indented.String()+"\n")
 
 	want := src.Attributes().AsRaw()
 	for k, v := range map[string]any{
@@ -112,6 +112,28 @@ func TestDetectionOfForgedRecord(t *testing.T) {
 	assert.Equal(t, map[string]any{
 		"rule_id": "r", "policy_name": "", "policy_version": "", "version": "7.83.0", "os": "linux", "arch": "arm64", "origin": "ebpf", "distribution": "alpine",
 	}, body.Agent)
+}
+
+// TestDetectionSeverity: the severity of a detection is its rule's, that of an event INFO without a text.
+func TestDetectionSeverity(t *testing.T) {
+	src := record(testEvent(TypeOpen, 0))
+	assert.Equal(t, plog.SeverityNumberInfo, src.SeverityNumber())
+	assert.Empty(t, src.SeverityText())
+	for s, want := range map[Severity]struct {
+		number plog.SeverityNumber
+		text   string
+	}{
+		SeverityInfo:     {plog.SeverityNumberInfo, "info"},
+		SeverityLow:      {plog.SeverityNumberInfo2, "low"},
+		SeverityMedium:   {plog.SeverityNumberWarn, "medium"},
+		SeverityHigh:     {plog.SeverityNumberError, "high"},
+		SeverityCritical: {plog.SeverityNumberFatal, "critical"},
+	} {
+		lr := plog.NewLogRecord()
+		EncodeDetection(lr, src, &testHost, &RuleInfo{ID: "r", Severity: s}, "7.83.0")
+		assert.Equal(t, want.number, lr.SeverityNumber(), want.text)
+		assert.Equal(t, want.text, lr.SeverityText())
+	}
 }
 
 func TestSeverities(t *testing.T) {

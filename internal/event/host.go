@@ -36,13 +36,13 @@ func (h *Host) fields() [9]struct {
 		key   string
 		value *string
 	}{
-		{string(semconv.HostIDKey), &h.ID},
+		{AttrHostID, &h.ID},
 		{AttrHostIDSource, &h.IDSource},
-		{string(semconv.HostNameKey), &h.Name},
-		{string(semconv.HostArchKey), &h.Arch},
-		{string(semconv.OSTypeKey), &h.OSType},
-		{string(semconv.OSNameKey), &h.OSName},
-		{string(semconv.OSVersionKey), &h.OSVersion},
+		{AttrHostName, &h.Name},
+		{AttrHostArch, &h.Arch},
+		{AttrOSType, &h.OSType},
+		{AttrOSName, &h.OSName},
+		{AttrOSVersion, &h.OSVersion},
 		{AttrKernelRelease, &h.KernelRelease},
 		{AttrBootID, &h.BootID},
 	}

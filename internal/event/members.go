@@ -96,7 +96,7 @@ var ProcessMembers = []Member{
 }
 
 const (
-	exactFiles  = TypeSet(1)<<TypeExec | 1<<TypeExit | 1<<TypeMMap | 1<<TypeMProtect | 1<<TypeSplice | 1<<TypeLoadModule | 1<<TypeSELinux
+	exactFiles  = TypeSet(1)<<TypeExec | 1<<TypeExit | 1<<TypeMMap | 1<<TypeSplice | 1<<TypeLoadModule | 1<<TypeSELinux
 	lookedFiles = TypeSet(1)<<TypeOpen | 1<<TypeUnlink | 1<<TypeRmdir | 1<<TypeRename | 1<<TypeMkdir | 1<<TypeChmod | 1<<TypeChown | 1<<TypeLink |
 		1<<TypeSymlink | 1<<TypeUtimes | 1<<TypeSetXattr | 1<<TypeRemoveXattr | 1<<TypeChdir | 1<<TypeChroot | 1<<TypeUmount
 	fileTypes = exactFiles | lookedFiles

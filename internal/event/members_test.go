@@ -98,7 +98,7 @@ func TestMembersOfTypes(t *testing.T) {
 			assert.True(t, can[name], "%s: %s", typ.Name, name)
 		}
 		for name := range can {
-			assert.True(t, has[name] || name == "container" || name == "file" && typ.Type == TypeMProtect, "%s: no %s", typ.Name, name)
+			assert.True(t, has[name] || name == "container", "%s: no %s", typ.Name, name)
 		}
 	}
 }

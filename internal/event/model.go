@@ -241,6 +241,8 @@ type UserSessionContext struct {
 type ContainerContext struct {
 	ID        string `json:"id,omitempty"`
 	CreatedAt Time   `json:"created_at,omitempty"`
+	// PodUID is the UID of its pod in Kubernetes. Out of the schema: it is an attribute of the record.
+	PodUID string `json:"-"`
 }
 
 // Process is one process image: what a fork, and each exec after it, made. A Process that has been put into an Event is

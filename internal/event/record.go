@@ -116,7 +116,7 @@ func EncodeProcessReport(lr plog.LogRecord, h *Host, eventName, title string, ag
 }
 
 // typicalAttributes is a bit more than what the events with the most attributes have.
-const typicalAttributes = 32
+const typicalAttributes = 40
 
 // EncodeRecord writes the event into an empty record of the host's Resource.
 func EncodeRecord(e *Event, h *Host, lr plog.LogRecord) {
@@ -144,8 +144,9 @@ func EncodeRecord(e *Event, h *Host, lr plog.LogRecord) {
 
 // process writes who acts.
 func (a *attributes) process(e *Event) {
-	if e.Container != nil {
-		a.optStr(AttrContainerID, e.Container.ID)
+	if c := e.Container; c != nil {
+		a.optStr(AttrContainerID, c.ID)
+		a.optStr(AttrPodUID, c.PodUID)
 	}
 	p := e.Process.Process
 	if p == nil {
@@ -172,6 +173,9 @@ func (a *attributes) process(e *Event) {
 	}
 	a.int(AttrProcessRealUID, int64(p.UID))
 	a.optStr(AttrProcessRealUser, p.User)
+	if p.TTY != "" {
+		a.AppendEmpty(AttrInteractive).SetBool(true)
+	}
 	a.optInt(AttrThreadID, int64(e.Process.tid()))
 }
 
@@ -195,6 +199,12 @@ func (a *attributes) object(e *Event) {
 			a.optStr(AttrFileOwner, f.User)
 		}
 	}
+	if e.Type == TypeSymlink {
+		a.optStr(AttrSymlinkTarget, e.Facts.SyscallDestinationPath)
+	}
+	if e.DNS != nil {
+		a.optStr(AttrDNSQuestion, e.DNS.Question.Name)
+	}
 	if x := e.Exit; x != nil && x.Cause == CauseExited {
 		a.int(AttrProcessExitCode, int64(x.Code))
 	}
@@ -207,6 +217,9 @@ func (a *attributes) object(e *Event) {
 		}
 		a.endpoint(AttrLocalAddress, AttrLocalPort, local)
 		a.endpoint(AttrPeerAddress, AttrPeerPort, peer)
+		if d := e.Network.Device; d != nil {
+			a.optStr(AttrInterface, d.IfName)
+		}
 	case e.Bind != nil:
 		a.networkType(e.Bind.Addr.IP)
 		a.endpoint(AttrLocalAddress, AttrLocalPort, IPPort{e.Bind.Addr.IP, e.Bind.Addr.Port})

@@ -212,37 +212,136 @@ is the one backend that there is. A member that is not known is absent, unless a
 	}
 }
 
+// sets have names of their own where they are too long to be written out.
+var sets = []struct {
+	types event.TypeSet
+	name  string
+}{
+	{event.AllTypes, "events"},
+	{event.FileTypes, "file events"},
+}
+
+// typeNames writes out a set of types, or what it lacks if that is shorter.
+func typeNames(types event.TypeSet) string {
+	for _, s := range sets {
+		if types == s.types {
+			return s.name
+		}
+	}
+	names := func(set event.TypeSet) (out []string) {
+		for _, t := range event.Types[1:] {
+			if set.Has(t.Type) {
+				out = append(out, t.Name)
+			}
+		}
+		return out
+	}
+	with, without := names(types), names(event.AllTypes&^types)
+	if len(without) < len(with) {
+		return "events but " + strings.Join(without, ", ")
+	}
+	return strings.Join(with, ", ")
+}
+
+// presence says on what an attribute is.
+func presence(a *event.Attribute) string {
+	switch a.On {
+	case event.OnEvent | event.OnDetection | event.OnReport | event.OnProcessReport:
+		return "all"
+	case event.OnDetection:
+		return "detections"
+	case event.OnEvent | event.OnDetection | event.OnProcessReport:
+		return typeNames(a.Types) + ", " + code(event.RecordIOUringUsed)
+	}
+	return typeNames(a.Types)
+}
+
 func records() string {
 	var b strings.Builder
 	b.WriteString(`# Records
 
-A record's Body is a string: the event as the JSON of a CSM Threats log, and on a detection the whole log, which has ` + "`title` and `agent`" + ` too.
-Rules and the ` + "`csm_threats`" + ` exporter read the Body. The attributes below repeat what others look for, and hold
-the facts that the JSON has no place for.
+A log record of Picket is an event, a detection or a report; ` + code(event.AttrRecordKind) + ` says which. The names and types below are a contract:
+what reads them today goes wrong only if ` + code(event.AttrContractVersion) + ` is another number.
 
-Resource: ` + "`host.id`, `host.name`, `host.arch`, `os.type`, `os.name`, `os.version`, " + code(event.AttrHostIDSource) + ", " +
-		code(event.AttrKernelRelease) + ", " + code(event.AttrBootID) + `. Timestamp is when it happened, ObservedTimestamp when it was read.
+| Field | What it holds |
+|---|---|
+| Resource | the machine: see [below](#resource) |
+| SchemaUrl | ` + code(event.SchemaURL) + `, of the Resource and of the Scope |
+| Scope | ` + "`github.com/picketsec/picket/receiver/ebpfsecurityreceiver`" + ` with the version of the build; reports on rules have that of the processor |
+| EventName | the type of the event, which a detection keeps: [events.md](events.md). Of a report its name |
+| Timestamp | when it happened, by the kernel's clock |
+| ObservedTimestamp | when Picket read it |
+| SeverityNumber, SeverityText | INFO without a text; on a detection by the rule: see [below](#severity) |
+| TraceID, SpanID | where the trace of the acting thread is known |
+| Body | a string: the event as the JSON of a CSM Threats log; on a detection the whole log, which has ` + "`title` and `agent`" + ` too |
 
-Reports (` + code(event.AttrRecordKind+" = "+event.KindReport) + `) are records about Picket itself: ` + code(event.RecordRulesetLoaded) + ", " + code(event.RecordHeartbeat) + ", " +
+Rules and the ` + "`csm_threats`" + ` exporter read the Body, so processors on the way to them must leave it alone. Attributes repeat what others look for, and
+hold the facts that the JSON has no place for. Processors can filter by them and change them; [processors.yaml](../examples/processors.yaml) shows how.
+Of the attributes, rules need those that are Picket's own, ` + code(event.AttrProcessSID) + " and " + code(event.AttrProcessCgroup) + `.
+
+Reports are records about Picket itself: ` + code(event.RecordRulesetLoaded) + ", " + code(event.RecordHeartbeat) + ", " +
 		code(event.RecordEventsLost) + " and " + code(event.RecordIOUringUsed) + `.
 The last one is about a process, and has the attributes of one: it made an io_uring, through which it can do what is not seen. It is written
 once for each process image.
 
+One record of every type and every report is below [testdata/records](../internal/event/testdata/records), as YAML.
+
+## Attributes
+
+What is not known or empty is left out, and of Picket's own also what is 0; only ` + code(event.AttrProcessAUID) + ` can be 0. What an attribute is on, a
+detection of such an event has too. File events are all that can be about a file: ` + fileTypes() + `.
+
 `)
-	var rows [][]string
-	for _, a := range event.Attributes {
-		status := a.Status
-		if status == "own" {
-			status = "Picket's own"
+	status := func(a *event.Attribute) string {
+		if a.Status == event.StatusOwn {
+			return "Picket's own"
 		}
-		rows = append(rows, []string{code(a.Key), a.Type, a.On, a.Source, status})
+		return a.Status
 	}
-	table(&b, []string{"Attribute", "Type", "On", "What", "Semantic conventions 1.43"}, rows)
-	b.WriteString("\nSeverity: INFO for events. Of a detection it is that of the rule's tag `severity`:\n\n| Tag | SeverityNumber |\n|---|---|\n")
+	var rows, resource [][]string
+	for i := range event.Attributes {
+		a := &event.Attributes[i]
+		if a.On == event.OnResource {
+			resource = append(resource, []string{code(a.Key), a.Type, a.Member, a.Note, status(a)})
+			continue
+		}
+		rows = append(rows, []string{code(a.Key), a.Type, presence(a), a.Member, a.Note, status(a)})
+	}
+	table(&b, []string{"Attribute", "Type", "On", "In the Body", "What", "Semantic conventions 1.43"}, rows)
+	b.WriteString("\n## Resource\n\n")
+	table(&b, []string{"Attribute", "Type", "In the Body of a detection", "What", "Semantic conventions 1.43"}, resource)
+	b.WriteString("\n## Severity\n\nINFO for events and reports. Of a detection it is that of the rule's tag `severity`, or medium:\n\n| Tag, SeverityText | SeverityNumber |\n|---|---|\n")
 	for s := event.SeverityInfo; s <= event.SeverityCritical; s++ {
 		fmt.Fprintf(&b, "| %s | %s (%d) |\n", s, strings.ToUpper(s.Number().String()), s.Number())
 	}
+	b.WriteString(`
+## Names that no record has
+
+The semantic conventions have more names for what Picket is about. An attribute costs time on every event, so what follows from others, or is
+in the Body for the few who ask, is not written.
+
+`)
+	rows = nil
+	for _, u := range event.UnwrittenNames {
+		keys := make([]string, len(u.Keys))
+		for i, k := range u.Keys {
+			keys[i] = code(k)
+		}
+		rows = append(rows, []string{strings.Join(keys, ", "), u.Why})
+	}
+	table(&b, []string{"Attribute", "Instead, or why"}, rows)
 	return b.String()
+}
+
+// fileTypes lists the types of events with a file.
+func fileTypes() string {
+	var names []string
+	for _, t := range event.Types[1:] {
+		if event.FileTypes.Has(t.Type) {
+			names = append(names, t.Name)
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // repeated are prefixes whose fields are those of process: they would make the page several times as long.
