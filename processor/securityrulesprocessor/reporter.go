@@ -264,8 +264,10 @@ func (r *reporter) report(kind reportKind, body any, a *event.Agent, now time.Ti
 
 	ld := plog.NewLogs()
 	rl := ld.ResourceLogs().AppendEmpty()
+	rl.SetSchemaUrl(event.SchemaURL)
 	r.host.ToResource(rl.Resource())
 	sl := rl.ScopeLogs().AppendEmpty()
+	sl.SetSchemaUrl(event.SchemaURL)
 	sl.Scope().SetName(metadata.ScopeName)
 	sl.Scope().SetVersion(r.version)
 	t := event.Time(now.UnixNano())
