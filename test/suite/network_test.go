@@ -257,7 +257,7 @@ var dnsCases = cases("dns", []testcase{
 		want: []want{
 			{
 				typ: "dns", members: with(question("ETH_P_IP", "IP_PROTO_UDP", "127.0.0.1", 4660, 33, "www.Example.com", "AAAA", "CLASS_INET"), map[string]any{"network.size": 33 + 28}),
-				attrs: map[string]any{"network.transport": "udp", "network.peer.port": 53},
+				attrs: map[string]any{"network.transport": "udp", "network.peer.port": 53, "network.interface.name": "lo", "dns.question.name": "www.Example.com"},
 			},
 			{typ: "dns", members: question("ETH_P_IP", "IP_PROTO_UDP", "127.0.0.1", 2, 24, "a_b.é", "HTTPS", "CLASS_CHAOS")},
 			{typ: "dns", members: question("ETH_P_IP", "IP_PROTO_UDP", "127.0.0.1", 3, 17, "", "qtype(9999)", "qclass(77)")},
