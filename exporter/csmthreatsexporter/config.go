@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/config/configauth"
 	"go.opentelemetry.io/collector/config/configcompression"
 	"go.opentelemetry.io/collector/config/confighttp"
 	"go.opentelemetry.io/collector/config/configopaque"
@@ -33,12 +34,20 @@ var _ encoding.TextUnmarshaler = (*Track)(nil)
 
 // UnmarshalText accepts the name of a track.
 func (t *Track) UnmarshalText(text []byte) error {
-	switch v := Track(text); v {
+	v := Track(text)
+	if err := v.validate(); err != nil {
+		return err
+	}
+	*t = v
+	return nil
+}
+
+func (t Track) validate() error {
+	switch t {
 	case TrackSecRuntime, TrackLogs:
-		*t = v
 		return nil
 	default:
-		return fmt.Errorf("track %q is not known: use %q or %q", text, TrackSecRuntime, TrackLogs)
+		return fmt.Errorf("track %q is not known: use %q or %q", string(t), TrackSecRuntime, TrackLogs)
 	}
 }
 
@@ -56,6 +65,16 @@ type Config struct {
 
 	// APIKey is the Datadog API key, without which the intake takes nothing.
 	APIKey configopaque.String `mapstructure:"api_key"`
+
+	// ValidateAPIKey asks Datadog at the start whether the API key is valid, and warns if it is not. Nothing waits for the answer.
+	ValidateAPIKey bool `mapstructure:"validate_api_key"`
+
+	// APIEndpoint is the base URL of the API that is asked, to which /api/v1/validate is added. The default is
+	// https://api.<site>, or none if there is an Endpoint: then the key is not checked.
+	APIEndpoint string `mapstructure:"api_endpoint"`
+
+	// AdditionalEndpoints are further intakes to which everything is sent too. Each has a queue of its own.
+	AdditionalEndpoints []EndpointConfig `mapstructure:"additional_endpoints"`
 
 	// Hostname overrides the host name of each record (resource attribute host.name, else host.id).
 	Hostname string `mapstructure:"hostname"`
@@ -79,27 +98,49 @@ type Config struct {
 
 var _ component.Config = (*Config)(nil)
 
+// EndpointConfig is an additional intake.
+type EndpointConfig struct {
+	// Name becomes a part of the component id under which the endpoint has its queue and metrics. The default is the site, or
+	// host and path of the endpoint.
+	Name string `mapstructure:"name"`
+
+	// Site and Endpoint say where it is, as in Config. One of the two is required.
+	Site     string `mapstructure:"site"`
+	Endpoint string `mapstructure:"endpoint"`
+
+	// Track is the intake track, by default the same as Config has.
+	Track Track `mapstructure:"track"`
+
+	// APIKey is the API key there.
+	APIKey configopaque.String `mapstructure:"api_key"`
+
+	// APIEndpoint is as in Config.
+	APIEndpoint string `mapstructure:"api_endpoint"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
+}
+
 var (
 	siteSyntax         = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$`)
 	agentVersionSyntax = regexp.MustCompile(`^\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?$`)
 	tagSyntax          = regexp.MustCompile(`^[^\s,:]+:[^,\x00-\x1f\x7f]+$`)
+	nameSyntax         = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,200}$`)
+	notInName          = regexp.MustCompile(`[^A-Za-z0-9._:-]+`)
 )
 
 // Validate reports all mistakes at once, one plain sentence each. The nested configurations validate themselves.
 func (cfg *Config) Validate() error {
-	var errs []error
-	errs = append(errs, validateAPIKey(cfg.APIKey)...)
+	errs := validateAPIKey(cfg.APIKey)
 	if cfg.ClientConfig.Endpoint != "" {
 		errs = append(errs, validateEndpoint(cfg.ClientConfig.Endpoint)...)
-	} else if !siteSyntax.MatchString(cfg.Site) {
-		errs = append(errs, fmt.Errorf("site %q must be the name of a Datadog site, such as datadoghq.com or datadoghq.eu; "+
-			"set endpoint for anything else", cfg.Site))
+	} else {
+		errs = append(errs, validateSite(cfg.Site))
 	}
-	switch cfg.Track {
-	case TrackSecRuntime, TrackLogs:
-	default:
-		errs = append(errs, fmt.Errorf("track %q is not known: use %q or %q", cfg.Track, TrackSecRuntime, TrackLogs))
+	if cfg.APIEndpoint != "" {
+		errs = append(errs, validateURL("api_endpoint", cfg.APIEndpoint)...)
 	}
+	errs = append(errs, cfg.Track.validate())
 	switch cfg.ClientConfig.Compression {
 	case configcompression.TypeZstd, configcompression.TypeGzip, "none", "":
 	default:
@@ -107,6 +148,11 @@ func (cfg *Config) Validate() error {
 	}
 	if cfg.ClientConfig.Timeout < 0 {
 		errs = append(errs, fmt.Errorf("timeout %v must not be negative", cfg.ClientConfig.Timeout))
+	}
+	for name := range cfg.ClientConfig.Headers.Iter {
+		if strings.EqualFold(name, headerAPIKey) {
+			errs = append(errs, errors.New("headers must not hold "+headerAPIKey+": use api_key"))
+		}
 	}
 	for _, tag := range cfg.Tags {
 		if !tagSyntax.MatchString(tag) {
@@ -116,7 +162,86 @@ func (cfg *Config) Validate() error {
 	if !agentVersionSyntax.MatchString(cfg.AgentVersion) {
 		errs = append(errs, fmt.Errorf("agent_version %q must be a version such as %s", cfg.AgentVersion, defaultAgentVersion))
 	}
+	return errors.Join(append(errs, cfg.validateAdditional()...)...)
+}
+
+// validateAdditional checks what the endpoints cannot check themselves.
+func (cfg *Config) validateAdditional() []error {
+	var errs []error
+	if len(cfg.AdditionalEndpoints) > 0 && !cfg.QueueConfig.HasValue() {
+		errs = append(errs, errors.New("additional_endpoints need sending_queue: without it one endpoint would wait for another"))
+	}
+	if len(cfg.AdditionalEndpoints) > 0 && cfg.QueueConfig.HasValue() && cfg.QueueConfig.Get().WaitForResult {
+		errs = append(errs, errors.New("additional_endpoints do not go together with sending_queue::wait_for_result: "+
+			"there is one result for each endpoint"))
+	}
+	seen := make(map[string]bool)
+	for i := range cfg.AdditionalEndpoints {
+		name := cfg.AdditionalEndpoints[i].name()
+		if name != "" && seen[name] {
+			errs = append(errs, fmt.Errorf("additional_endpoints: two are called %q: give each a name of its own, "+
+				"and keep it, because a queue on disk is found by it", name))
+		}
+		seen[name] = true
+	}
+	return errs
+}
+
+// Validate reports all mistakes of one endpoint at once.
+func (e *EndpointConfig) Validate() error {
+	errs := validateAPIKey(e.APIKey)
+	switch {
+	case (e.Site == "") == (e.Endpoint == ""):
+		errs = append(errs, errors.New("either site or endpoint must be set"))
+	case e.Site != "":
+		errs = append(errs, validateSite(e.Site))
+	default:
+		errs = append(errs, validateEndpoint(e.Endpoint)...)
+	}
+	if e.APIEndpoint != "" {
+		errs = append(errs, validateURL("api_endpoint", e.APIEndpoint)...)
+	}
+	if e.Track != "" {
+		errs = append(errs, e.Track.validate())
+	}
+	if e.Name != "" && !nameSyntax.MatchString(e.Name) {
+		errs = append(errs, fmt.Errorf("name %q must hold letters, digits and . _ : - only, at most 200", e.Name))
+	}
 	return errors.Join(errs...)
+}
+
+// name returns Name, or what is made from the address. It says nothing of the key, so that the queue on disk is found again
+// when the key has been changed.
+func (e *EndpointConfig) name() string {
+	name := e.Name
+	if name == "" {
+		name = e.Site
+	}
+	if name == "" {
+		if u, err := url.Parse(e.Endpoint); err == nil {
+			name = strings.Trim(notInName.ReplaceAllString(strings.ToLower(u.Host)+u.Path, "_"), "_")
+		}
+	}
+	return name
+}
+
+// forAdditional returns the configuration with which an additional endpoint is served: that of the main one, but for the address,
+// and without what may be meant for the main one's host only.
+func (cfg *Config) forAdditional(e *EndpointConfig) *Config {
+	c := *cfg
+	c.AdditionalEndpoints = nil
+	c.ClientConfig.Endpoint, c.Site, c.APIKey, c.APIEndpoint = e.Endpoint, e.Site, e.APIKey, e.APIEndpoint
+	if e.Track != "" {
+		c.Track = e.Track
+	}
+	c.ClientConfig.Headers, c.ClientConfig.Auth = nil, configoptional.None[configauth.Config]()
+	c.ClientConfig.TLS.ServerName = ""
+	// QueueConfig is a value: the main endpoint's stays as it is.
+	if c.QueueConfig.HasValue() {
+		queue := c.QueueConfig.Get()
+		queue.BlockOnOverflow = false // only the main endpoint may hold the pipeline up
+	}
+	return &c
 }
 
 // validateAPIKey never puts the key into an error.
@@ -131,21 +256,34 @@ func validateAPIKey(key configopaque.String) []error {
 	return nil
 }
 
+func validateSite(site string) error {
+	if siteSyntax.MatchString(site) {
+		return nil
+	}
+	return fmt.Errorf("site %q must be the name of a Datadog site, such as datadoghq.com or datadoghq.eu; set endpoint for anything else", site)
+}
+
 func validateEndpoint(endpoint string) []error {
-	u, err := url.Parse(endpoint)
+	errs := validateURL("endpoint", endpoint)
+	if u, err := url.Parse(endpoint); err == nil && strings.Contains(u.Path+"/", apiPath) {
+		errs = append(errs, fmt.Errorf("endpoint must be the base URL only: %s<track> is added to it", apiPath))
+	}
+	return errs
+}
+
+// validateURL checks the base URL that a field has.
+func validateURL(field, value string) []error {
+	u, err := url.Parse(value)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		// The text of err repeats the URL, which may hold a password.
-		return []error{errors.New("endpoint must be a URL such as https://intake.example.com")}
+		return []error{errors.New(field + " must be a URL such as https://intake.example.com")}
 	}
 	var errs []error
 	if u.User != nil {
-		errs = append(errs, errors.New("endpoint must not hold a user or a password: use auth"))
+		errs = append(errs, errors.New(field+" must not hold a user or a password: use auth"))
 	}
 	if u.RawQuery != "" || u.Fragment != "" {
-		errs = append(errs, errors.New("endpoint must not hold a query or a fragment"))
-	}
-	if strings.Contains(u.Path+"/", apiPath) {
-		errs = append(errs, fmt.Errorf("endpoint must be the base URL only: %s<track> is added to it", apiPath))
+		errs = append(errs, errors.New(field+" must not hold a query or a fragment"))
 	}
 	return errs
 }
@@ -164,4 +302,24 @@ func (cfg *Config) intakeURL() (*url.URL, error) {
 		return nil, errors.New("endpoint must be a URL such as https://intake.example.com")
 	}
 	return u.JoinPath(apiPath, string(cfg.Track)), nil
+}
+
+// checkURL returns the URL that is asked whether the API key is valid; nil if it is not to be checked. Behind an endpoint of
+// one's own the key may be one that Datadog does not know, and Datadog may be out of reach: nothing is asked unasked.
+func (cfg *Config) checkURL() (*url.URL, error) {
+	base := cfg.APIEndpoint
+	switch {
+	case !cfg.ValidateAPIKey:
+		return nil, nil
+	case base != "":
+	case cfg.ClientConfig.Endpoint != "":
+		return nil, nil
+	default:
+		base = "https://api." + cfg.Site
+	}
+	u, err := url.Parse(base)
+	if err != nil {
+		return nil, errors.New("api_endpoint must be a URL such as https://api.datadoghq.com")
+	}
+	return u.JoinPath("/api/v1/validate"), nil
 }

@@ -17,8 +17,13 @@ import (
 // ddSource is the ddsource by which Datadog's log pipelines know CSM Threats logs.
 const ddSource = "runtime-security-agent"
 
-// typeCustom is the type tag of reports.
-const typeCustom = "custom_event"
+// ruleOfReport returns the rule id of a report: the one in the agent member of its Body, which nobody reads here.
+func ruleOfReport(eventName string) string {
+	if eventName == event.RecordEventsLost {
+		return "lost_events" // as Datadog's agent names its report
+	}
+	return strings.TrimPrefix(eventName, "picket.")
+}
 
 // slot is a place in facts: one of the values of attributes that an entry is made from.
 type slot uint8
@@ -170,19 +175,26 @@ var emptySlice = pcommon.NewSlice()
 type dropReason uint8
 
 const (
-	keep        dropReason = iota
-	dropEvent              // a plain event: no rule matched it
-	dropForeign            // not a record of Picket, or of a contract that this version does not know
+	keep         dropReason = iota
+	dropEvent               // a plain event: no rule matched it
+	dropForeign             // not a record in Picket's form
+	dropContract            // a record in a version of that form which is not known here
 	dropTooLarge
 	dropRejected
 	numReasons
 )
 
+// ofRecord says whether the reason is what the record is, wherever it is sent.
+func (r dropReason) ofRecord() bool { return r == dropEvent || r == dropForeign || r == dropContract }
+
 // classify decides by the record's kind whether it is sent.
 func (f *facts) classify(lr plog.LogRecord) dropReason {
 	version := f[slotContractVersion]
-	if version == (pcommon.Value{}) || version.Type() != pcommon.ValueTypeInt || version.Int() != event.ContractVersion {
+	if version == (pcommon.Value{}) || version.Type() != pcommon.ValueTypeInt {
 		return dropForeign
+	}
+	if version.Int() != event.ContractVersion {
+		return dropContract
 	}
 	switch f.str(slotKind) {
 	case event.KindDetection, event.KindReport:
@@ -207,6 +219,10 @@ type entryOptions struct {
 // appendEntry appends the log entry of a record that classify kept, a JSON object, and returns its timestamp in ms too.
 func (o *entryOptions) appendEntry(dst []byte, f *facts, lr plog.LogRecord) (entry []byte, timestamp int64) {
 	timestamp = o.timestamp(lr)
+	if f.str(slotKind) == event.KindReport {
+		// A report is of Picket, not of a workload: its service is the one in the Body, as in custom events of Datadog's agent.
+		f[slotService] = pcommon.Value{}
+	}
 	dst = append(dst, `{"message":"`...)
 	dst = appendEscaped(dst, lr.Body().Str())
 	dst = append(dst, `","status":"info","timestamp":`...)
@@ -263,9 +279,9 @@ func (o *entryOptions) service(f *facts) string {
 func (o *entryOptions) appendTags(dst []byte, f *facts, lr plog.LogRecord) []byte {
 	id, typ := f.str(slotRuleID), typeOfRecord[lr.EventName()]
 	if f.str(slotKind) == event.KindReport {
-		typ = typeCustom
+		typ = event.CustomEvent
 		if id == "" {
-			id = strings.TrimPrefix(lr.EventName(), "picket.")
+			id = ruleOfReport(lr.EventName())
 		}
 	}
 	group := f.str(slotGroupID)
@@ -280,10 +296,10 @@ func (o *entryOptions) appendTags(dst []byte, f *facts, lr plog.LogRecord) []byt
 	}
 	dst = appendTag(dst, start, "type", typ)
 	for s := slotImageName; s < numSlots; s++ {
-		v := f.str(s)
-		dst = appendTag(dst, start, tagKeys[s], v)
-		if s == slotImageName {
-			dst = appendTag(dst, start, "short_image", v[strings.LastIndexByte(v, '/')+1:])
+		dst = appendTag(dst, start, tagKeys[s], f.str(s))
+		if s == slotImageTag {
+			image := f.str(slotImageName)
+			dst = appendTag(dst, start, "short_image", image[strings.LastIndexByte(image, '/')+1:])
 		}
 	}
 	if key := cloudTagKeys[f.str(slotCloudProvider)]; key != "" {

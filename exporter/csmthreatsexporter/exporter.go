@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/config/confighttp"
 	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/pdata/plog"
@@ -32,7 +33,11 @@ type csmExporter struct {
 	payloads  sync.Pool // of *payload
 	limits    limits
 	logOnce   [numReasons]sync.Once
+	bytesAttr metric.MeasurementOption
 	dropAttrs [numReasons]metric.MeasurementOption
+	// additional is set if this is not the main endpoint: what none of them is sent has been counted there.
+	additional bool
+	check      keyCheck
 }
 
 // dropReasons has the metric's attribute, and what is logged when a reason occurs for the first time.
@@ -42,14 +47,19 @@ var dropReasons = [numReasons]struct {
 }{
 	dropEvent: {"event", "Plain events are not sent to Datadog: only detections and reports are. " +
 		"Put the security_rules processor into this pipeline, or leave its on_no_match at drop."},
-	dropForeign: {"foreign", "Records that are not from Picket, or from a version of it that this one does not " +
-		"know, are not sent to Datadog: they carry no CSM Threats log."},
+	dropForeign: {"foreign", "Records that do not have the form of Picket's are not sent to Datadog: they carry no CSM Threats log."},
+	dropContract: {"contract", "Records whose picket.contract.version this Picket does not know are not sent to Datadog. " +
+		"Use the same version of Picket for what writes records and what sends them."},
 	dropTooLarge: {"too_large", "A log is larger than what the intake takes and was dropped."},
 	dropRejected: {"rejected", "The intake refused a payload for good; its logs were dropped."},
 }
 
 func newExporter(cfg *Config, set exporter.Settings) (*csmExporter, error) {
 	u, err := cfg.intakeURL()
+	if err != nil {
+		return nil, err
+	}
+	checkURL, err := cfg.checkURL()
 	if err != nil {
 		return nil, err
 	}
@@ -71,27 +81,46 @@ func newExporter(cfg *Config, set exporter.Settings) (*csmExporter, error) {
 		},
 		payloads: sync.Pool{New: func() any { return new(payload) }},
 		limits:   limits{entries: maxPayloadEntries, bytes: maxPayloadBytes},
+		check:    keyCheck{url: checkURL, logger: set.Logger},
 	}
+	self := attribute.String("exporter", set.ID.String())
+	e.bytesAttr = metric.WithAttributeSet(attribute.NewSet(self))
 	for reason, r := range dropReasons {
-		e.dropAttrs[reason] = metric.WithAttributeSet(attribute.NewSet(attribute.String("reason", r.value)))
+		e.dropAttrs[reason] = metric.WithAttributeSet(attribute.NewSet(self, attribute.String("reason", r.value)))
 	}
 	return e, nil
 }
 
 // start makes the HTTP client: only now are the extensions known that authenticate.
 func (e *csmExporter) start(ctx context.Context, host component.Host) error {
-	clientConfig := e.cfg.ClientConfig // ToClient completes it
-	client, err := clientConfig.ToClient(ctx, host.GetExtensions(), e.settings)
-	if err != nil {
+	var err error
+	if e.sender.client, err = e.newClient(ctx, host, e.cfg.ClientConfig); err != nil {
 		return err
 	}
-	// A redirect would carry the API key to another host.
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	e.sender.client = client
+	if e.check.url != nil {
+		config := e.cfg.ClientConfig
+		config.Compression, config.DisableKeepAlives = "none", true
+		client, err := e.newClient(ctx, host, config)
+		if err != nil {
+			return err
+		}
+		e.check.start(client, &e.sender)
+	}
 	return nil
 }
 
+func (e *csmExporter) newClient(ctx context.Context, host component.Host, config confighttp.ClientConfig) (*http.Client, error) {
+	client, err := config.ToClient(ctx, host.GetExtensions(), e.settings)
+	if err != nil {
+		return nil, err
+	}
+	// A redirect would carry the API key to another host.
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return client, nil
+}
+
 func (e *csmExporter) shutdown(context.Context) error {
+	e.check.stop()
 	if e.sender.client != nil {
 		e.sender.client.CloseIdleConnections()
 	}
@@ -123,7 +152,7 @@ func (e *csmExporter) push(ctx context.Context, ld plog.Logs) error {
 			switch {
 			case err == nil:
 				accepted += p.entries()
-				e.telemetry.ExporterCsmThreatsPayloadBytes.Add(ctx, int64(len(body)))
+				e.telemetry.ExporterCsmThreatsPayloadBytes.Add(ctx, int64(len(body)), e.bytesAttr)
 			case consumererror.IsPermanent(err):
 				drops[dropRejected] += int64(p.entries())
 				refused = errors.Join(refused, err)
@@ -180,6 +209,9 @@ func (e *csmExporter) countDrops(ctx context.Context, drops *[numReasons]int64) 
 			continue
 		}
 		drops[reason] = 0
+		if e.additional && dropReason(reason).ofRecord() {
+			continue
+		}
 		e.telemetry.ExporterCsmThreatsDroppedRecords.Add(ctx, n, e.dropAttrs[reason])
 		e.logOnce[reason].Do(func() {
 			r := dropReasons[reason]

@@ -123,6 +123,7 @@ func startPusher(t *testing.T, cfg *Config, tel component.TelemetrySettings) *cs
 	t.Helper()
 	set := exportertest.NewNopSettings(metadata.Type)
 	set.TelemetrySettings = tel
+	set.ID = component.NewID(metadata.Type)
 	set.BuildInfo.Version = "1.2.3"
 	e, err := newExporter(cfg, set)
 	require.NoError(t, err)
@@ -287,12 +288,12 @@ func TestDrops(t *testing.T) {
 		require.NoError(t, e.push(t.Context(), build()))
 	}
 	assert.Equal(t, []int{1, 8, 1, 8}, numbers(t, intake.Logs()))
-	assertDropped(t, tel, map[string]int64{"event": 4, "foreign": 14})
+	assertDropped(t, tel, map[string]int64{"event": 4, "foreign": 12, "contract": 2})
 	var warnings []string
 	for _, entry := range logs.All() {
 		warnings = append(warnings, entry.ContextMap()["reason"].(string))
 	}
-	assert.ElementsMatch(t, []string{"event", "foreign"}, warnings, "each reason is logged once")
+	assert.ElementsMatch(t, []string{"event", "foreign", "contract"}, warnings, "each reason is logged once")
 
 	// A push with nothing to send makes no request.
 	before := len(intake.Requests())
@@ -307,9 +308,10 @@ func assertDropped(t *testing.T, tel *componenttest.Telemetry, want map[string]i
 	t.Helper()
 	var points []metricdata.DataPoint[int64]
 	for reason, n := range want {
-		points = append(points, metricdata.DataPoint[int64]{Value: n, Attributes: attribute.NewSet(attribute.String("reason", reason))})
+		points = append(points, metricdata.DataPoint[int64]{Value: n, Attributes: attribute.NewSet(
+			attribute.String("exporter", metadata.Type.String()), attribute.String("reason", reason))})
 	}
-	metadatatest.AssertEqualExporterCsmThreatsDroppedRecords(t, tel, points, metricdatatest.IgnoreTimestamp())
+	metadatatest.AssertEqualExporterCsmThreatsDroppedRecords(t, tel, points, metricdatatest.IgnoreTimestamp(), metricdatatest.IgnoreExemplars())
 }
 
 // entrySize is the size of the entry of a detection.
@@ -601,11 +603,18 @@ func TestRetryAfter(t *testing.T) {
 // newLogs makes the exporter as a collector does, queue and retries included.
 func newLogs(t *testing.T, cfg *Config, logger *zap.Logger) exporter.Logs {
 	t.Helper()
+	settings := nopTelemetry()
+	if logger != nil {
+		settings.Logger = logger
+	}
+	return newLogsWith(t, cfg, settings)
+}
+
+func newLogsWith(t *testing.T, cfg *Config, settings component.TelemetrySettings) exporter.Logs {
+	t.Helper()
 	set := exportertest.NewNopSettings(metadata.Type)
 	set.ID = component.NewID(metadata.Type) // it names the persistent queue
-	if logger != nil {
-		set.Logger = logger
-	}
+	set.TelemetrySettings = settings
 	e, err := NewFactory().CreateLogs(t.Context(), set, cfg)
 	require.NoError(t, err)
 	return e
@@ -758,6 +767,61 @@ func TestWrongKeyAgainstIntake(t *testing.T) {
 	assert.True(t, consumererror.IsPermanent(err))
 }
 
+// Reports are sent as the custom events of Datadog's agent: under their rule ids, and as of no workload.
+func TestReports(t *testing.T) {
+	ids := map[string]string{
+		event.RecordRulesetLoaded: "ruleset_loaded",
+		event.RecordHeartbeat:     "heartbeat",
+		event.RecordEventsLost:    "lost_events",
+		event.RecordIOUringUsed:   "io_uring_used",
+	}
+	host := event.Host{ID: "c0ffee", Name: "web-1", Arch: "amd64", OSType: "linux"}
+	for name, id := range ids {
+		t.Run(name, func(t *testing.T) {
+			// As the processor and the receiver write them: the rule id is in the Body, too.
+			agent := host.Agent(defaultAgentVersion)
+			agent.RuleID = id
+			body := event.AppendDetection(nil, []byte(`{"evt":{"name":"custom_event"},"service":"runtime-security-agent"}`), "t", &agent)
+			ld := plog.NewLogs()
+			rl := ld.ResourceLogs().AppendEmpty()
+			host.ToResource(rl.Resource())
+			rl.Resource().Attributes().PutStr("service.name", "otelcol")
+			lr := rl.ScopeLogs().AppendEmpty().LogRecords().AppendEmpty()
+			event.EncodeReport(lr, &host, name, 8, event.Time(eventTime.UnixNano()), body)
+
+			intake := intaketest.Start(t)
+			e := startPusher(t, newConfig(intake), nopTelemetry())
+			require.NoError(t, e.push(t.Context(), ld))
+			require.Empty(t, intake.Problems())
+			assert.Equal(t, []intaketest.Log{{
+				Message: string(body), Status: "info", Timestamp: eventTime.UnixMilli(), Hostname: "web-1",
+				DDSource: "runtime-security-agent", DDTags: "rule_id:" + id + ",source_rule_id:" + id + ",type:custom_event",
+			}}, intake.Logs())
+			assert.Contains(t, string(body), `"rule_id":"`+id+`"`)
+		})
+	}
+}
+
+// A record of another tool in the form of docs/records.md is as good as one of Picket's, whatever else it has or lacks.
+func TestRecordOfAnotherTool(t *testing.T) {
+	ld := plog.NewLogs()
+	lr := ld.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords().AppendEmpty()
+	lr.SetTimestamp(pcommon.NewTimestampFromTime(eventTime))
+	lr.SetEventName("file.open")
+	lr.Body().SetStr(`{"made":"elsewhere", "kept":[1, 2.50]}`)
+	lr.Attributes().PutInt("picket.contract.version", 1)
+	lr.Attributes().PutStr("picket.record.kind", "detection")
+	lr.Attributes().PutStr("security_rule.name", "r")
+	intake := intaketest.Start(t)
+	e := startPusher(t, newConfig(intake), nopTelemetry())
+	require.NoError(t, e.push(t.Context(), ld))
+	require.Empty(t, intake.Problems())
+	assert.Equal(t, []intaketest.Log{{
+		Message: `{"made":"elsewhere", "kept":[1, 2.50]}`, Status: "info", Timestamp: eventTime.UnixMilli(),
+		DDSource: "runtime-security-agent", DDTags: "rule_id:r,source_rule_id:r,type:open",
+	}}, intake.Logs())
+}
+
 // A transport that reads the body late must not see the buffer of the next payload.
 func TestLentBody(t *testing.T) {
 	b := &lentBody{data: []byte("payload")}
@@ -809,5 +873,5 @@ func TestEncodedDetection(t *testing.T) {
 	assert.Equal(t, "web-1", logs[0].Hostname)
 	assert.Equal(t, []string{"rule_id:persistence", "source_rule_id:cron", "tactic:TA0003", "type:open", "container_id:" + strings.Repeat("ab", 32)}, logs[0].Tags())
 	assert.Equal(t, `{"lost":1}`, logs[1].Message)
-	assert.Equal(t, []string{"rule_id:events_lost", "source_rule_id:events_lost", "type:custom_event"}, logs[1].Tags())
+	assert.Equal(t, []string{"rule_id:lost_events", "source_rule_id:lost_events", "type:custom_event"}, logs[1].Tags())
 }

@@ -5,6 +5,7 @@ package csmthreatsexporter
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
@@ -15,6 +16,7 @@ import (
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/exporter/exporterhelper"
+	"go.uber.org/zap"
 
 	"github.com/picketsec/picket/exporter/csmthreatsexporter/internal/metadata"
 )
@@ -55,20 +57,48 @@ func createDefaultConfig() component.Config {
 	retry.MaxElapsedTime = 0 // for ever
 
 	return &Config{
-		ClientConfig: client,
-		Site:         "datadoghq.com",
-		Track:        TrackSecRuntime,
-		AgentVersion: defaultAgentVersion,
-		QueueConfig:  configoptional.Some(queue),
-		RetryConfig:  retry,
+		ClientConfig:   client,
+		Site:           "datadoghq.com",
+		Track:          TrackSecRuntime,
+		ValidateAPIKey: true,
+		AgentVersion:   defaultAgentVersion,
+		QueueConfig:    configoptional.Some(queue),
+		RetryConfig:    retry,
 	}
 }
 
 func createLogs(ctx context.Context, set exporter.Settings, cfg component.Config) (exporter.Logs, error) {
 	c := cfg.(*Config)
-	e, err := newExporter(c, set)
+	main, err := newLogsExporter(ctx, set, c)
+	if err != nil || len(c.AdditionalEndpoints) == 0 {
+		return main, err
+	}
+	f := &fanOut{Logs: main}
+	for i := range c.AdditionalEndpoints {
+		e := &c.AdditionalEndpoints[i]
+		own := set
+		own.ID = component.NewIDWithName(set.ID.Type(), set.ID.Name()+"@"+e.name())
+		own.Logger = set.Logger.With(zap.String("exporter", own.ID.String()))
+		logs, err := newLogsExporter(ctx, own, c.forAdditional(e), asAdditional)
+		if err != nil {
+			return nil, fmt.Errorf("additional endpoint %s: %w", e.name(), err)
+		}
+		f.additional = append(f.additional, &additional{Logs: logs})
+	}
+	return f, nil
+}
+
+// asAdditional leaves it to the main endpoint's exporter to count the records that no endpoint is sent.
+func asAdditional(e *csmExporter) { e.additional = true }
+
+// newLogsExporter makes the exporter for one endpoint, with queue and retries. The queue on disk and the metrics go by set.ID.
+func newLogsExporter(ctx context.Context, set exporter.Settings, cfg *Config, options ...func(*csmExporter)) (exporter.Logs, error) {
+	e, err := newExporter(cfg, set)
 	if err != nil {
 		return nil, err
+	}
+	for _, o := range options {
+		o(e)
 	}
 	return exporterhelper.NewLogs(ctx, set, cfg,
 		e.push,
@@ -77,7 +107,7 @@ func createLogs(ctx context.Context, set exporter.Settings, cfg component.Config
 		exporterhelper.WithCapabilities(consumer.Capabilities{MutatesData: false}),
 		// The HTTP client limits each request; a push may take several.
 		exporterhelper.WithTimeout(exporterhelper.TimeoutConfig{Timeout: 0}),
-		exporterhelper.WithRetry(c.RetryConfig),
-		exporterhelper.WithQueue(c.QueueConfig),
+		exporterhelper.WithRetry(cfg.RetryConfig),
+		exporterhelper.WithQueue(cfg.QueueConfig),
 	)
 }

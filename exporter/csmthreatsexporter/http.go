@@ -29,6 +29,9 @@ const (
 	maxRetryAfter = time.Hour
 )
 
+// headerAPIKey carries the API key.
+const headerAPIKey = "DD-API-KEY"
+
 // sender posts payloads to the intake.
 type sender struct {
 	client *http.Client
@@ -41,7 +44,7 @@ type sender struct {
 // newHeader returns the headers that every payload carries.
 func newHeader(apiKey, userAgent, agentVersion string) http.Header {
 	h := http.Header{}
-	h.Set("DD-API-KEY", apiKey)
+	h.Set(headerAPIKey, apiKey)
 	h.Set("Content-Type", "application/json")
 	h.Set("User-Agent", userAgent)
 	h.Set("DD-EVP-ORIGIN", "cloud-workload-security")
@@ -68,11 +71,7 @@ func (s *sender) send(ctx context.Context, payload []byte, lastMessage int64) er
 
 	resp, err := s.client.Do(req)
 	if err != nil {
-		var urlErr *url.Error
-		if errors.As(err, &urlErr) { // its text repeats method and URL
-			err = urlErr.Err
-		}
-		return fmt.Errorf("POST %s: %w", s.url, err)
+		return fmt.Errorf("POST %s: %w", s.url, withoutURL(err))
 	}
 	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxResponseBytes))
 	_ = resp.Body.Close()
@@ -87,6 +86,15 @@ func (s *sender) send(ctx context.Context, payload []byte, lastMessage int64) er
 	}
 	if delay, ok := retryAfter(resp.Header.Get("Retry-After"), s.now()); ok {
 		return exporterhelper.NewThrottleRetry(err, delay)
+	}
+	return err
+}
+
+// withoutURL takes method and URL out of an error of http.Client.
+func withoutURL(err error) error {
+	var urlErr *url.Error
+	if errors.As(err, &urlErr) {
+		return urlErr.Err
 	}
 	return err
 }

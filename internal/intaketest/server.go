@@ -6,28 +6,19 @@
 package intaketest
 
 import (
-	"bytes"
-	"compress/gzip"
+	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/klauspost/compress/zstd"
-)
-
-// The limits of the intake.
-const (
-	MaxEntries      = 1000
-	MaxPayloadBytes = 5_000_000 // of JSON, before compression
 )
 
 // APIKey is the key that the server takes. It is not a real one.
@@ -35,6 +26,9 @@ const APIKey = "0123456789abcdef0123456789abcdef"
 
 // DefaultPath is the path of the secruntime track.
 const DefaultPath = "/api/v2/secruntime"
+
+// ValidatePath is the path on which the server says whether an API key is valid, as Datadog's API does.
+const ValidatePath = "/api/v1/validate"
 
 // Log is one accepted log entry.
 type Log struct {
@@ -65,35 +59,50 @@ func (l *Log) Tag(key string) string {
 	return ""
 }
 
-// Request is one request that the server answered.
+// Request is one request that the server answered, or that its client gave up.
 type Request struct {
 	Received time.Time
+	Proto    string // such as HTTP/1.1
 	Method   string
 	Path     string
 	Header   http.Header
 	Encoding string // Content-Encoding; empty for none
 	Body     []byte // as sent, after decompression; nil if it could not be read
 	Entries  int
-	Status   int    // of the answer
+	Logs     []Log  // of the body, whether accepted or not
+	Accepted bool   // the server kept the logs
+	Status   int    // of the answer; 0 if there was none
 	Problem  string // why the server refused; empty if it did not, or by a fault
+	Fault    Fault  // how the server treated it
 }
 
 // Fault is how the server treats one request.
 type Fault struct {
-	Status     int           // answer this instead of accepting; 0 accepts
-	RetryAfter string        // value of a Retry-After header
-	Delay      time.Duration // wait before reading the request
-	Hangup     bool          // close the connection without an answer
+	Status     int    // answer this instead of accepting; 0 accepts
+	RetryAfter string // value of a Retry-After header
+	// ReadPause makes the server read slowly: it waits so long after each kilobyte.
+	ReadPause time.Duration
+	Delay     time.Duration // wait before answering
+	Hangup    bool          // close the connection without an answer
+	Reset     bool          // the same, with a TCP reset
+	// Raw is written to the connection in place of an HTTP answer, then the connection is closed: for what is no HTTP, and for
+	// answers that end in the middle.
+	Raw string
 	// AcceptFirst keeps the logs all the same, as if only the answer got lost.
 	AcceptFirst bool
 	Body        string // of the answer; {} if empty
 }
 
+// refuses reports whether the client sees something else than an answer that accepts.
+func (f *Fault) refuses() bool { return f.Status != 0 || f.Hangup || f.Reset || f.Raw != "" }
+
 // Server is the intake. Its methods may be called concurrently.
 type Server struct {
-	tb   testing.TB
-	path string
-	addr string
+	tb     testing.TB
+	path   string
+	apiKey string
+	tls    *tls.Config
+	addr   string
 
 	mu       sync.Mutex
 	changed  chan struct{} // closed and replaced whenever a request has been answered
@@ -103,6 +112,7 @@ type Server struct {
 	handlers sync.WaitGroup
 	logs     []Log
 	requests []Request
+	checks   []Request
 	faults   []Fault
 	always   *Fault
 }
@@ -113,10 +123,16 @@ type Option func(*Server)
 // WithPath sets the path that the server takes payloads on.
 func WithPath(path string) Option { return func(s *Server) { s.path = path } }
 
+// WithAPIKey sets the key that the server takes, instead of APIKey.
+func WithAPIKey(key string) Option { return func(s *Server) { s.apiKey = key } }
+
+// WithTLS makes the server speak HTTPS, and HTTP/2 with clients that can.
+func WithTLS(config *tls.Config) Option { return func(s *Server) { s.tls = config } }
+
 // Start starts a server on a loopback port of its own, and stops it with the test.
 func Start(tb testing.TB, options ...Option) *Server {
 	tb.Helper()
-	s := &Server{tb: tb, path: DefaultPath, addr: "127.0.0.1:0", changed: make(chan struct{})}
+	s := &Server{tb: tb, path: DefaultPath, apiKey: APIKey, addr: "127.0.0.1:0", changed: make(chan struct{})}
 	for _, o := range options {
 		o(s)
 	}
@@ -129,6 +145,9 @@ func Start(tb testing.TB, options ...Option) *Server {
 func (s *Server) URL() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.tls != nil {
+		return "https://" + s.addr
+	}
 	return "http://" + s.addr
 }
 
@@ -159,12 +178,19 @@ func (s *Server) Up() {
 		s.tb.Fatalf("the test intake cannot listen on %s: %v", s.addr, err)
 	}
 	s.addr = listener.Addr().String()
-	s.http = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
+	s.http = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, TLSConfig: s.tls}
+	serve := s.http.Serve
+	if s.tls != nil {
+		// What clients do wrong they learn from their own errors.
+		s.http.ErrorLog = log.New(io.Discard, "", 0)
+		server := s.http
+		serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
+	}
 	s.served, s.stop = make(chan struct{}), make(chan struct{})
-	go func(server *http.Server, served chan struct{}) {
+	go func(served chan struct{}) {
 		defer close(served)
-		_ = server.Serve(listener) // ends with Close
-	}(s.http, s.served)
+		_ = serve(listener) // ends with Close
+	}(s.served)
 }
 
 // Script appends faults: each is used up by one request, in order. Requests after them are treated normally.
@@ -195,6 +221,24 @@ func (s *Server) Requests() []Request {
 	return slices.Clone(s.requests)
 }
 
+// Checks returns the requests that asked whether an API key is valid.
+func (s *Server) Checks() []Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.checks)
+}
+
+// WaitChecks waits until at least n requests have asked whether an API key is valid.
+func (s *Server) WaitChecks(n int, timeout time.Duration) []Request {
+	s.tb.Helper()
+	var checks []Request
+	s.wait(timeout, func() bool {
+		checks = s.Checks()
+		return len(checks) >= n
+	})
+	return checks
+}
+
 // Problems returns what the server refused requests for, apart from faults. A correct client leaves it empty.
 func (s *Server) Problems() []string {
 	var problems []string
@@ -210,7 +254,7 @@ func (s *Server) Problems() []string {
 func (s *Server) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.logs, s.requests, s.faults, s.always = nil, nil, nil, nil
+	s.logs, s.requests, s.checks, s.faults, s.always = nil, nil, nil, nil, nil
 }
 
 // WaitLogs waits until cond holds for the accepted logs, and returns them; it fails the test after timeout.
@@ -293,240 +337,155 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	defer s.handlers.Done()
-	fault := s.nextFault()
-	if fault.Delay > 0 {
-		timer := time.NewTimer(fault.Delay)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-r.Context().Done():
-		case <-stop:
-		}
+	if r.Method == http.MethodGet && r.URL.Path == ValidatePath {
+		s.validate(w, r)
+		return
 	}
+	fault := s.nextFault()
 	request := Request{
 		Received: time.Now(),
+		Proto:    r.Proto,
 		Method:   r.Method,
 		Path:     r.URL.Path,
 		Header:   r.Header.Clone(),
 		Encoding: r.Header.Get("Content-Encoding"),
 		Status:   http.StatusAccepted,
+		Fault:    fault,
 	}
-	logs, err := s.read(r, &request)
-	var refusal *refusedError
-	if errors.As(err, &refusal) {
-		request.Status, request.Problem = refusal.status, refusal.problem
-		logs = nil
-	} else if fault.Status != 0 || fault.Hangup {
-		request.Status = fault.Status
-		if !fault.AcceptFirst {
-			logs = nil
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	s.handlers.Go(func() { // ends with the handler
+		select {
+		case <-stop:
+			cancel()
+		case <-ctx.Done():
 		}
+	})
+	body, err := readBody(ctx, r.Body, fault.ReadPause)
+	pause(ctx, fault.Delay)
+	if err != nil || ctx.Err() != nil {
+		// The client gave up: nobody gets an answer.
+		request.Status = 0
+		s.keep(&request)
+		panic(http.ErrAbortHandler)
 	}
 
+	err = s.check(r, body, &request)
+	var refusal *refusedError
+	switch {
+	case errors.As(err, &refusal):
+		request.Status, request.Problem = refusal.status, refusal.problem
+	case fault.refuses():
+		request.Status, request.Accepted = fault.Status, fault.AcceptFirst
+	default:
+		request.Accepted = true
+	}
+	s.keep(&request)
+	s.answer(w, &request)
+}
+
+// keep takes the request down, and its logs if it was accepted.
+func (s *Server) keep(r *Request) {
 	s.mu.Lock()
-	s.logs = append(s.logs, logs...)
-	s.requests = append(s.requests, request)
+	defer s.mu.Unlock()
+	if r.Accepted {
+		s.logs = append(s.logs, r.Logs...)
+	}
+	s.requests = append(s.requests, *r)
 	close(s.changed)
 	s.changed = make(chan struct{})
-	s.mu.Unlock()
+}
 
-	if fault.Hangup {
+func (*Server) answer(w http.ResponseWriter, r *Request) {
+	f := &r.Fault
+	if r.Problem == "" && (f.Hangup || f.Reset || f.Raw != "") {
+		breakOff(w, f)
 		panic(http.ErrAbortHandler)
 	}
 	w.Header().Set("Content-Type", "application/json")
-	if fault.RetryAfter != "" {
-		w.Header().Set("Retry-After", fault.RetryAfter)
+	if f.RetryAfter != "" {
+		w.Header().Set("Retry-After", f.RetryAfter)
 	}
-	w.WriteHeader(request.Status)
+	w.WriteHeader(r.Status)
 	switch {
-	case request.Problem != "":
-		answer, _ := json.Marshal(map[string][]string{"errors": {request.Problem}})
+	case r.Problem != "":
+		answer, _ := json.Marshal(map[string][]string{"errors": {r.Problem}})
 		_, _ = w.Write(answer)
-	case fault.Body != "":
-		_, _ = io.WriteString(w, fault.Body)
+	case f.Body != "":
+		_, _ = io.WriteString(w, f.Body)
 	default:
 		_, _ = io.WriteString(w, "{}")
 	}
 }
 
-// refusedError is a request that the intake refuses.
-type refusedError struct {
-	status  int
-	problem string
-}
-
-func (e *refusedError) Error() string { return fmt.Sprintf("%d: %s", e.status, e.problem) }
-
-func refuse(status int, format string, args ...any) error {
-	return &refusedError{status: status, problem: fmt.Sprintf(format, args...)}
-}
-
-// read checks a request and returns its logs, or a *refusedError.
-func (s *Server) read(r *http.Request, request *Request) ([]Log, error) {
-	if r.URL.Path != s.path {
-		return nil, refuse(http.StatusNotFound, "path %s is not %s", r.URL.Path, s.path)
+// breakOff does with the connection what the fault says. Over HTTP/2, where there is a stream only, it does nothing: the
+// handler's end resets that.
+func breakOff(w http.ResponseWriter, f *Fault) {
+	hijacker, ok := w.(http.Hijacker)
+	if !ok {
+		return
 	}
-	if r.Method != http.MethodPost {
-		return nil, refuse(http.StatusMethodNotAllowed, "method %s is not POST", r.Method)
-	}
-	if err := checkHeader(r.Header); err != nil {
-		return nil, err
-	}
-	body, err := decompress(r.Body, request.Encoding)
+	conn, _, err := hijacker.Hijack()
 	if err != nil {
-		return nil, err
+		return
 	}
-	request.Body = body
-	logs, err := parse(body)
-	if err != nil {
-		return nil, err
+	if f.Raw != "" {
+		_, _ = io.WriteString(conn, f.Raw)
 	}
-	request.Entries = len(logs)
-	return logs, checkTimestamps(r.Header, logs)
-}
-
-func checkHeader(h http.Header) error {
-	switch key := h.Values("DD-API-KEY"); {
-	case len(key) != 1 || key[0] == "":
-		return refuse(http.StatusUnauthorized, "there are %d DD-API-KEY headers", len(key))
-	case key[0] != APIKey:
-		return refuse(http.StatusForbidden, "the API key is not known")
-	}
-	if v := h.Get("Content-Type"); v != "application/json" {
-		return refuse(http.StatusUnsupportedMediaType, "Content-Type is %q", v)
-	}
-	if v := h.Get("DD-EVP-ORIGIN"); v != "cloud-workload-security" {
-		return refuse(http.StatusBadRequest, "DD-EVP-ORIGIN is %q", v)
-	}
-	if h.Get("DD-EVP-ORIGIN-VERSION") == "" {
-		return refuse(http.StatusBadRequest, "DD-EVP-ORIGIN-VERSION is missing")
-	}
-	if h.Get("User-Agent") == "" {
-		return refuse(http.StatusBadRequest, "User-Agent is missing")
-	}
-	return nil
-}
-
-// checkTimestamps compares the headers with the logs: dd-message-timestamp is the time of the last one.
-func checkTimestamps(h http.Header, logs []Log) error {
-	last, err := strconv.ParseInt(h.Get("dd-message-timestamp"), 10, 64)
-	if err != nil {
-		return refuse(http.StatusBadRequest, "dd-message-timestamp is %q", h.Get("dd-message-timestamp"))
-	}
-	if want := logs[len(logs)-1].Timestamp; last != want {
-		return refuse(http.StatusBadRequest, "dd-message-timestamp is %d, the last log has %d", last, want)
-	}
-	now, err := strconv.ParseInt(h.Get("dd-current-timestamp"), 10, 64)
-	if err != nil || now < 1_000_000_000_000 { // a time in seconds is smaller
-		return refuse(http.StatusBadRequest, "dd-current-timestamp is %q", h.Get("dd-current-timestamp"))
-	}
-	return nil
-}
-
-// decompress reads the whole body, up to the limit of the intake.
-func decompress(body io.Reader, encoding string) ([]byte, error) {
-	switch encoding {
-	case "":
-	case "gzip":
-		zr, err := gzip.NewReader(body)
-		if err != nil {
-			return nil, refuse(http.StatusBadRequest, "gzip: %v", err)
+	if f.Reset {
+		inner := conn
+		if t, ok := conn.(*tls.Conn); ok {
+			inner = t.NetConn()
 		}
-		body = zr
-	case "zstd":
-		zr, err := zstd.NewReader(body, zstd.WithDecoderConcurrency(1))
-		if err != nil {
-			return nil, refuse(http.StatusBadRequest, "zstd: %v", err)
-		}
-		defer zr.Close()
-		body = zr
-	default:
-		return nil, refuse(http.StatusUnsupportedMediaType, "Content-Encoding is %q", encoding)
-	}
-	plain, err := io.ReadAll(io.LimitReader(body, MaxPayloadBytes+1))
-	if err != nil {
-		return nil, refuse(http.StatusBadRequest, "the body cannot be read: %v", err)
-	}
-	if len(plain) > MaxPayloadBytes {
-		return nil, refuse(http.StatusRequestEntityTooLarge, "the payload is larger than %d bytes", MaxPayloadBytes)
-	}
-	return plain, nil
-}
-
-// entry has pointers, to tell what is missing.
-type entry struct {
-	Message   *string `json:"message"`
-	Status    *string `json:"status"`
-	Timestamp *int64  `json:"timestamp"`
-	Hostname  *string `json:"hostname"`
-	Service   *string `json:"service"`
-	DDSource  *string `json:"ddsource"`
-	DDTags    *string `json:"ddtags"`
-}
-
-// parse reads a payload: a JSON array of 1 to MaxEntries entries, each with exactly the seven members.
-func parse(body []byte) ([]Log, error) {
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.DisallowUnknownFields()
-	var entries []entry
-	if err := decoder.Decode(&entries); err != nil {
-		return nil, refuse(http.StatusBadRequest, "the body is no array of log entries: %v", err)
-	}
-	if rest, _ := io.ReadAll(decoder.Buffered()); len(bytes.TrimSpace(rest)) > 0 {
-		return nil, refuse(http.StatusBadRequest, "something follows the array")
-	}
-	switch n := len(entries); {
-	case n == 0:
-		return nil, refuse(http.StatusBadRequest, "the array is empty")
-	case n > MaxEntries:
-		return nil, refuse(http.StatusRequestEntityTooLarge, "%d entries are more than %d", n, MaxEntries)
-	}
-	logs := make([]Log, 0, len(entries))
-	for i := range entries {
-		l, err := entries[i].log()
-		if err != nil {
-			return nil, refuse(http.StatusBadRequest, "entry %d: %v", i, err)
-		}
-		logs = append(logs, l)
-	}
-	return logs, nil
-}
-
-func (e *entry) log() (Log, error) {
-	for _, member := range []struct {
-		name    string
-		missing bool
-	}{
-		{"message", e.Message == nil},
-		{"status", e.Status == nil},
-		{"timestamp", e.Timestamp == nil},
-		{"hostname", e.Hostname == nil},
-		{"service", e.Service == nil},
-		{"ddsource", e.DDSource == nil},
-		{"ddtags", e.DDTags == nil},
-	} {
-		if member.missing {
-			return Log{}, fmt.Errorf("%s is missing", member.name)
+		if t, ok := inner.(*net.TCPConn); ok {
+			_ = t.SetLinger(0)
 		}
 	}
-	l := Log{
-		Message: *e.Message, Status: *e.Status, Timestamp: *e.Timestamp, Hostname: *e.Hostname,
-		Service: *e.Service, DDSource: *e.DDSource, DDTags: *e.DDTags,
+	_ = conn.Close()
+}
+
+// validate says whether the API key is valid.
+func (s *Server) validate(w http.ResponseWriter, r *http.Request) {
+	status, answer := http.StatusOK, `{"valid":true}`
+	if key := r.Header.Values("DD-API-KEY"); len(key) != 1 || key[0] != s.apiKey {
+		status, answer = http.StatusForbidden, `{"status":"error","code":403,"errors":["Forbidden"]}`
 	}
-	switch {
-	case !strings.HasPrefix(l.Message, "{") || !json.Valid([]byte(l.Message)):
-		return Log{}, errors.New("message is no JSON object")
-	case l.Status != "info":
-		return Log{}, fmt.Errorf("status is %q", l.Status)
-	case l.Timestamp < 1_000_000_000_000: // a time in seconds is smaller
-		return Log{}, fmt.Errorf("timestamp %d is no time in ms", l.Timestamp)
-	case l.DDSource != "runtime-security-agent":
-		return Log{}, fmt.Errorf("ddsource is %q", l.DDSource)
+	s.mu.Lock()
+	s.checks = append(s.checks, Request{
+		Received: time.Now(), Proto: r.Proto, Method: r.Method, Path: r.URL.Path, Header: r.Header.Clone(), Status: status,
+	})
+	close(s.changed)
+	s.changed = make(chan struct{})
+	s.mu.Unlock()
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, answer)
+}
+
+// readBody reads a body as it was sent, with a pause after each kilobyte.
+func readBody(ctx context.Context, r io.Reader, each time.Duration) ([]byte, error) {
+	if each <= 0 {
+		return io.ReadAll(io.LimitReader(r, maxSentBytes+1))
 	}
-	for _, tag := range l.Tags() {
-		if k, v, ok := strings.Cut(tag, ":"); !ok || k == "" || v == "" {
-			return Log{}, fmt.Errorf("tag %q is not key:value", tag)
+	var body []byte
+	for {
+		chunk, err := io.ReadAll(io.LimitReader(r, 1024))
+		body = append(body, chunk...)
+		if err != nil || len(chunk) == 0 || len(body) > maxSentBytes {
+			return body, err
 		}
+		pause(ctx, each)
 	}
-	return l, nil
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }

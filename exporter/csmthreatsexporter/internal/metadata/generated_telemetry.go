@@ -61,7 +61,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	var err, errs error
 	builder.ExporterCsmThreatsDroppedRecords, err = builder.meter.Int64Counter(
 		"otelcol_exporter_csm_threats_dropped_records",
-		metric.WithDescription("Number of log records that were not delivered and will not be: plain events, records of another origin, entries larger than the intake takes, and payloads that the intake refused for good. [Alpha]"),
+		metric.WithDescription("Number of log records that were not delivered and will not be: plain events, records of another origin or of another contract version, entries larger than the intake takes, and payloads that the intake refused for good. [Alpha]"),
 		metric.WithUnit("{record}"),
 	)
 	errs = errors.Join(errs, err)

@@ -24,7 +24,7 @@ func NewSettings(tt *componenttest.Telemetry) exporter.Settings {
 func AssertEqualExporterCsmThreatsDroppedRecords(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_csm_threats_dropped_records",
-		Description: "Number of log records that were not delivered and will not be: plain events, records of another origin, entries larger than the intake takes, and payloads that the intake refused for good. [Alpha]",
+		Description: "Number of log records that were not delivered and will not be: plain events, records of another origin or of another contract version, entries larger than the intake takes, and payloads that the intake refused for good. [Alpha]",
 		Unit:        "{record}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
