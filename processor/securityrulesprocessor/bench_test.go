@@ -61,6 +61,7 @@ func benchmark(b *testing.B, source string, noMatch NoMatch, detections bool) {
 	events := make([]*event.Event, records)
 	for i := range events {
 		events[i] = flat(b, time.Duration(i)*time.Second, benchEvent)
+		events[i].Facts.Sequence = uint64(i + 1)
 	}
 	ld := batch(events...)
 	size := 0
