@@ -53,7 +53,8 @@ func Probe() error {
 		}
 	}
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
-		if memlock != nil {
+		// Where bpf(2) is forbidden altogether, that what memory counts against cannot be found out proves nothing.
+		if v, err := kernelVersion(); memlock != nil && (err != nil || v.less(version{5, 11})) {
 			return fmt.Errorf("%w: raise RLIMIT_MEMLOCK, against which %s counts BPF memory (CAP_SYS_RESOURCE, or LimitMEMLOCK=infinity): %w",
 				ErrPrivilege, kernelName(), memlock)
 		}
