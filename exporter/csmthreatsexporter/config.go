@@ -150,8 +150,8 @@ func (cfg *Config) Validate() error {
 		errs = append(errs, fmt.Errorf("timeout %v must not be negative", cfg.ClientConfig.Timeout))
 	}
 	for name := range cfg.ClientConfig.Headers.Iter {
-		if strings.EqualFold(name, headerAPIKey) {
-			errs = append(errs, errors.New("headers must not hold "+headerAPIKey+": use api_key"))
+		if strings.EqualFold(name, keyHeader) {
+			errs = append(errs, errors.New("headers must not hold "+keyHeader+": use api_key"))
 		}
 	}
 	for _, tag := range cfg.Tags {
@@ -234,14 +234,20 @@ func (cfg *Config) forAdditional(e *EndpointConfig) *Config {
 	if e.Track != "" {
 		c.Track = e.Track
 	}
-	c.ClientConfig.Headers, c.ClientConfig.Auth = nil, configoptional.None[configauth.Config]()
-	c.ClientConfig.TLS.ServerName = ""
+	c.ClientConfig = forOtherHost(c.ClientConfig)
 	// QueueConfig is a value: the main endpoint's stays as it is.
 	if c.QueueConfig.HasValue() {
 		queue := c.QueueConfig.Get()
 		queue.BlockOnOverflow = false // only the main endpoint may hold the pipeline up
 	}
 	return &c
+}
+
+// forOtherHost returns the settings of the HTTP client without those that are meant for one host, and may hold its secrets.
+func forOtherHost(c confighttp.ClientConfig) confighttp.ClientConfig {
+	c.Headers, c.Auth = nil, configoptional.None[configauth.Config]()
+	c.TLS.ServerName = ""
+	return c
 }
 
 // validateAPIKey never puts the key into an error.

@@ -30,6 +30,7 @@ type csmExporter struct {
 	telemetry *metadata.TelemetryBuilder
 	options   entryOptions
 	sender    sender
+	host      string    // of the intake
 	payloads  sync.Pool // of *payload
 	limits    limits
 	logOnce   [numReasons]sync.Once
@@ -79,6 +80,7 @@ func newExporter(cfg *Config, set exporter.Settings) (*csmExporter, error) {
 			apiKey: apiKey,
 			now:    time.Now,
 		},
+		host:     u.Host,
 		payloads: sync.Pool{New: func() any { return new(payload) }},
 		limits:   limits{entries: maxPayloadEntries, bytes: maxPayloadBytes},
 		check:    keyCheck{url: checkURL, logger: set.Logger},
@@ -99,6 +101,9 @@ func (e *csmExporter) start(ctx context.Context, host component.Host) error {
 	}
 	if e.check.url != nil {
 		config := e.cfg.ClientConfig
+		if e.check.url.Host != e.host {
+			config = forOtherHost(config)
+		}
 		config.Compression, config.DisableKeepAlives = "none", true
 		client, err := e.newClient(ctx, host, config)
 		if err != nil {

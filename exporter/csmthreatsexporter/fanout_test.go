@@ -79,7 +79,7 @@ next:
 		for _, want := range attrs {
 			found := false
 			for _, kv := range p.Attributes.ToSlice() {
-				found = found || string(kv.Key)+"="+kv.Value.Emit() == want
+				found = found || string(kv.Key)+"="+kv.Value.String() == want
 			}
 			if !found {
 				continue next
@@ -201,7 +201,7 @@ func TestMainQueueFull(t *testing.T) {
 			}
 			failures++
 			assert.False(t, consumererror.IsPermanent(err))
-			assert.ErrorContains(t, err, "queue is full")
+			require.ErrorContains(t, err, "queue is full")
 		}
 		others[0].WaitCount(i+1, patience)
 	}

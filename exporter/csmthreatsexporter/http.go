@@ -29,8 +29,8 @@ const (
 	maxRetryAfter = time.Hour
 )
 
-// headerAPIKey carries the API key.
-const headerAPIKey = "DD-API-KEY"
+// keyHeader carries the API key.
+const keyHeader = "DD-API-KEY"
 
 // sender posts payloads to the intake.
 type sender struct {
@@ -44,7 +44,7 @@ type sender struct {
 // newHeader returns the headers that every payload carries.
 func newHeader(apiKey, userAgent, agentVersion string) http.Header {
 	h := http.Header{}
-	h.Set(headerAPIKey, apiKey)
+	h.Set(keyHeader, apiKey)
 	h.Set("Content-Type", "application/json")
 	h.Set("User-Agent", userAgent)
 	h.Set("DD-EVP-ORIGIN", "cloud-workload-security")

@@ -51,7 +51,7 @@ func (k *keyCheck) run(stopped context.Context, client *http.Client, s *sender) 
 		k.logger.Info("The API key could not be checked.", where, zap.Error(err))
 		return
 	}
-	req.Header.Set(headerAPIKey, s.apiKey)
+	req.Header.Set(keyHeader, s.apiKey)
 	req.Header.Set("User-Agent", s.header.Get("User-Agent"))
 	resp, err := client.Do(req)
 	if err != nil {
