@@ -5,6 +5,7 @@ package securityrulesprocessor
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -85,28 +86,28 @@ func TestVariablesOfHostsAreApart(t *testing.T) {
 	for name, unnumbered := range map[string]bool{"by id of the process image": false, "by pid": true} {
 		t.Run(name, func(t *testing.T) {
 			p := newPipeline(t, NoMatchDrop, scopedPolicy)
-			make := func(at time.Duration, path string) *event.Event {
+			acts := func(at time.Duration, path string) *event.Event {
 				e := contained(t, at, path)
 				if unnumbered {
 					e.Facts.ProcessID = 0
 				}
 				return e
 			}
-			p.consume(t, from("a", make(1, "/note")))
-			assert.Empty(t, names(p.consume(t, from("b", make(2, "/ask")))))
-			assert.Equal(t, all, names(p.consume(t, from("a", make(3, "/ask")))))
+			p.consume(t, from("a", acts(1, "/note")))
+			assert.Empty(t, names(p.consume(t, from("b", acts(2, "/ask")))))
+			assert.Equal(t, all, names(p.consume(t, from("a", acts(3, "/ask")))))
 			// In one batch, too.
-			ld := from("a", make(4, "/ask"))
-			addEvents(ld, hostNamed("b"), make(5, "/ask"))
-			addEvents(ld, hostNamed("a"), make(6, "/ask"))
+			ld := from("a", acts(4, "/ask"))
+			addEvents(ld, hostNamed("b"), acts(5, "/ask"))
+			addEvents(ld, hostNamed("a"), acts(6, "/ask"))
 			assert.Equal(t, append(all, all...), names(p.consume(t, ld)))
-			p.consume(t, from("b", make(7, "/note")))
+			p.consume(t, from("b", acts(7, "/note")))
 			// What exits on one host runs on, on the other.
 			exit := flat(t, 8, `{"type":"exit","exit.code":0,"process.pid":5}`)
 			p.consume(t, from("b", exit))
-			assert.Equal(t, all, names(p.consume(t, from("a", make(time.Hour, "/ask")))))
+			assert.Equal(t, all, names(p.consume(t, from("a", acts(time.Hour, "/ask")))))
 			if !unnumbered {
-				assert.Equal(t, append(all[:1:1], all[2:]...), names(p.consume(t, from("b", make(time.Hour, "/ask")))))
+				assert.Equal(t, append(all[:1:1], all[2:]...), names(p.consume(t, from("b", acts(time.Hour, "/ask")))))
 			}
 		})
 	}
@@ -234,7 +235,7 @@ func TestRedelivery(t *testing.T) {
 	ld := batch(open(t, 2, "/etc/shadow"))
 	addEvents(ld, hostNamed("host-2"), open(t, 1, "/etc/shadow"))
 	addEvents(ld, &rebooted, open(t, 1, "/etc/shadow"))
-	all := append(first, uids(p.consume(t, ld))...)
+	all := slices.Concat(first, uids(p.consume(t, ld)))
 	require.Len(t, all, 8)
 	different := map[string]bool{}
 	for _, u := range all {
