@@ -57,6 +57,9 @@ func TestRulesDocument(t *testing.T) {
 		"filters of a rule or macro": maxFilters, "fields of a `limiter_token`": maxLimiterToken,
 		"different tokens of a rule and host at a time": maxTokens, "elements of a list variable (`size`)": secl.MaxListSize,
 		"processes, containers or cgroups with a value of a variable": secl.MaxVariableCells,
-		"bytes of a string variable that is appended to":              secl.MaxStringBytes, "bytes of a message of `log`": maxMessage,
+		"bytes of a string in a variable":                             secl.MaxStringBytes,
+		"bytes that a list in a variable takes, about":                secl.MaxListBytes,
+		"bytes that all values of a variable take, about":             secl.MaxVariableBytes,
+		"bytes of a message of `log`":                                 maxMessage,
 	}, limits)
 }
