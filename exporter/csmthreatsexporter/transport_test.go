@@ -57,12 +57,13 @@ func startProxy(t *testing.T) *proxy {
 			w.WriteHeader(http.StatusBadGateway)
 			return
 		}
-		w.WriteHeader(http.StatusOK)
+		// Taken over before the answer: what the client sends after it could be in the server's buffer already.
 		client, _, err := w.(http.Hijacker).Hijack()
 		if err != nil {
 			_ = target.Close()
 			return
 		}
+		_, _ = io.WriteString(client, "HTTP/1.1 200 Connection established\r\n\r\n")
 		p.mu.Lock()
 		p.tunnels = append(p.tunnels, client, target)
 		p.mu.Unlock()
