@@ -76,7 +76,7 @@ func TestFullExamples(t *testing.T) {
 			}
 			m := unknown.FindStringSubmatch(line)
 			require.NotNil(t, m, "%s: %s", file, line)
-			assert.Contains(t, string(manifest), "/"+m[2]+strings.TrimSuffix(m[1], "s")+" v")
+			assert.Contains(t, string(manifest), "/"+strings.ReplaceAll(m[2], "_", "")+strings.TrimSuffix(m[1], "s")+" v")
 			found++
 		}
 		assert.Positive(t, found, file)
