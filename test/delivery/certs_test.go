@@ -32,18 +32,18 @@ type authority struct {
 	n    int64
 }
 
-func newAuthority(t testing.TB) *authority {
-	t.Helper()
-	a := &authority{t: t, dir: t.TempDir()}
+func newAuthority(tb testing.TB) *authority {
+	tb.Helper()
+	a := &authority{t: tb, dir: tb.TempDir()}
 	var err error
 	a.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	a.cert = &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "delivery test CA"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, a.cert, a.cert, a.key.Public(), a.key)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	a.write("ca.pem", "CERTIFICATE", der)
 	return a
 }

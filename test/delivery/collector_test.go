@@ -25,16 +25,16 @@ import (
 )
 
 // picket returns the path of the built collector.
-func picket(t testing.TB) string {
-	t.Helper()
+func picket(tb testing.TB) string {
+	tb.Helper()
 	dir := os.Getenv("PICKET_BIN")
 	if dir == "" {
 		dir = "../../bin"
 	}
 	path, err := filepath.Abs(filepath.Join(dir, "picket"))
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	if _, err := os.Stat(path); err != nil {
-		t.Skipf("needs %s: run make build", path)
+		tb.Skipf("needs %s: run make build", path)
 	}
 	return path
 }
@@ -63,10 +63,10 @@ func (b *buffer) String() string {
 	return string(b.b)
 }
 
-func freePort(t testing.TB) int {
-	t.Helper()
+func freePort(tb testing.TB) int {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port
 }
@@ -84,13 +84,13 @@ type collector struct {
 }
 
 // newCollector starts a collector from configurations that are laid one over the other.
-func newCollector(t testing.TB, bin, name string, env []string, configs ...string) *collector {
-	t.Helper()
-	c := &collector{t: t, name: name, bin: bin, env: env, metrics: freePort(t)}
+func newCollector(tb testing.TB, bin, name string, env []string, configs ...string) *collector {
+	tb.Helper()
+	c := &collector{t: tb, name: name, bin: bin, env: env, metrics: freePort(tb)}
 	for i, config := range configs {
 		if strings.Contains(config, "\n") {
-			file := filepath.Join(t.TempDir(), fmt.Sprintf("%s-%d.yaml", name, i))
-			require.NoError(t, os.WriteFile(file, []byte(config), 0o600))
+			file := filepath.Join(tb.TempDir(), fmt.Sprintf("%s-%d.yaml", name, i))
+			require.NoError(tb, os.WriteFile(file, []byte(config), 0o600))
 			config = file
 		}
 		c.configs = append(c.configs, config)
@@ -98,10 +98,10 @@ func newCollector(t testing.TB, bin, name string, env []string, configs ...strin
 	// a list is replaced as a whole: these are the only readers
 	c.configs = append(c.configs, fmt.Sprintf(
 		"yaml:service: {telemetry: {logs: {disable_stacktrace: true}, metrics: {readers: [{pull: {exporter: {prometheus: {host: 127.0.0.1, port: %d}}}}]}}}", c.metrics))
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		c.kill()
-		if t.Failed() {
-			t.Logf("the end of the log of %s:\n%s", name, c.log)
+		if tb.Failed() {
+			tb.Logf("the end of the log of %s:\n%s", name, c.log)
 		}
 	})
 	c.start()
@@ -183,11 +183,11 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 }
 
 // eventually waits for cond, and fails the test after timeout.
-func eventually(t testing.TB, timeout time.Duration, cond func() bool, format string, args ...any) {
-	t.Helper()
+func eventually(tb testing.TB, timeout time.Duration, cond func() bool, format string, args ...any) {
+	tb.Helper()
 	for deadline := time.Now().Add(timeout); !cond(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			require.FailNow(t, fmt.Sprintf(format, args...), "after %v", timeout)
+			require.FailNow(tb, fmt.Sprintf(format, args...), "after %v", timeout)
 		}
 	}
 }

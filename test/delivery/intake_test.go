@@ -107,11 +107,11 @@ type intakeProcess struct {
 }
 
 // startIntake starts an intake that dies with its crash-th request, after it has taken it; 0 for never.
-func startIntake(t testing.TB, crash int) *intakeProcess {
-	t.Helper()
-	p := &intakeProcess{t: t, addr: fmt.Sprintf("127.0.0.1:%d", freePort(t)), file: filepath.Join(t.TempDir(), "accepted.json")}
+func startIntake(tb testing.TB, crash int) *intakeProcess {
+	tb.Helper()
+	p := &intakeProcess{t: tb, addr: fmt.Sprintf("127.0.0.1:%d", freePort(tb)), file: filepath.Join(tb.TempDir(), "accepted.json")}
 	p.start(crash)
-	t.Cleanup(p.kill)
+	tb.Cleanup(p.kill)
 	return p
 }
 

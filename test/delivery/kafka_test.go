@@ -36,11 +36,11 @@ type broker struct {
 	cluster *kfake.Cluster
 }
 
-func startBroker(t testing.TB) *broker {
-	t.Helper()
-	b := &broker{t: t, dir: t.TempDir(), port: freePort(t)}
+func startBroker(tb testing.TB) *broker {
+	tb.Helper()
+	b := &broker{t: tb, dir: tb.TempDir(), port: freePort(tb)}
 	b.up()
-	t.Cleanup(b.down)
+	tb.Cleanup(b.down)
 	return b
 }
 
@@ -94,14 +94,14 @@ func (b *broker) read() map[int32][]copied {
 
 // kafkaGateway returns the path of a gateway that has kafkareceiver: picket-full if it was built, else the one in gateway/,
 // which is built here.
-func kafkaGateway(t testing.TB) string {
-	t.Helper()
+func kafkaGateway(tb testing.TB) string {
+	tb.Helper()
 	if path := os.Getenv("PICKET_FULL"); path != "" {
 		return path
 	}
-	path := filepath.Join(t.TempDir(), "gateway")
+	path := filepath.Join(tb.TempDir(), "gateway")
 	out, err := exec.Command("go", "build", "-o", path, "./gateway").CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	require.NoError(tb, err, "%s", out)
 	return path
 }
 

@@ -100,20 +100,20 @@ type actor struct {
 	n   int
 }
 
-func startActor(t testing.TB) *actor {
-	t.Helper()
+func startActor(tb testing.TB) *actor {
+	tb.Helper()
 	exe, err := os.Executable()
-	require.NoError(t, err)
-	a := &actor{t: t, cmd: exec.Command(exe), dir: t.TempDir()}
+	require.NoError(tb, err)
+	a := &actor{t: tb, cmd: exec.Command(exe), dir: tb.TempDir()}
 	a.cmd.Env = []string{actorEnv + "=1"}
 	a.cmd.Stderr = os.Stderr
 	a.in, err = a.cmd.StdinPipe()
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	out, err := a.cmd.StdoutPipe()
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	a.out = bufio.NewReader(out)
-	require.NoError(t, a.cmd.Start())
-	t.Cleanup(func() {
+	require.NoError(tb, a.cmd.Start())
+	tb.Cleanup(func() {
 		_ = a.in.Close() // which ends it, unless it is still busy
 		_ = a.cmd.Process.Kill()
 		_ = a.cmd.Wait()
@@ -147,9 +147,9 @@ func (a *actor) run(script string) {
 	a.wait()
 }
 
-func needRoot(t testing.TB) {
-	t.Helper()
+func needRoot(tb testing.TB) {
+	tb.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("needs root to load BPF programs")
+		tb.Skip("needs root to load BPF programs")
 	}
 }

@@ -8,12 +8,17 @@ package delivery
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
@@ -115,8 +120,8 @@ type client struct {
 }
 
 // newClient makes a client of the port on loopback; without TLS if config is nil.
-func newClient(t testing.TB, port int, config *tls.Config) *client {
-	t.Helper()
+func newClient(tb testing.TB, port int, config *tls.Config) *client {
+	tb.Helper()
 	creds := insecure.NewCredentials()
 	if config != nil {
 		creds = credentials.NewTLS(config)
@@ -124,9 +129,9 @@ func newClient(t testing.TB, port int, config *tls.Config) *client {
 	conn, err := grpc.NewClient(fmt.Sprintf("127.0.0.1:%d", port), grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(maxMessage)),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: time.Second})) // and no pause after a failure
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = conn.Close() })
-	return &client{t: t, conn: conn, grpc: plogotlp.NewGRPCClient(conn)}
+	require.NoError(tb, err)
+	tb.Cleanup(func() { _ = conn.Close() })
+	return &client{t: tb, conn: conn, grpc: plogotlp.NewGRPCClient(conn)}
 }
 
 // try sends logs once.
@@ -152,7 +157,7 @@ type copied struct {
 	host, uid, rule, kind, name string
 	seq                         uint64
 	time                        event.Time
-	path, body                  string
+	service, path, body         string
 }
 
 // sink is an OTLP backend: it takes a copy of what a collector sends elsewhere, with all attributes.
@@ -164,13 +169,15 @@ type sink struct {
 	mu      sync.Mutex
 	records []copied
 	deny    int // requests that it takes and answers with an error
+
+	authorization string // of the last request by HTTP
 }
 
-func startSink(t testing.TB) *sink {
-	t.Helper()
+func startSink(tb testing.TB) *sink {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	s := &sink{t: t, port: l.Addr().(*net.TCPAddr).Port}
+	require.NoError(tb, err)
+	s := &sink{t: tb, port: l.Addr().(*net.TCPAddr).Port}
 	server := grpc.NewServer(grpc.MaxRecvMsgSize(maxMessage))
 	plogotlp.RegisterGRPCServer(server, s)
 	done := make(chan struct{})
@@ -178,7 +185,7 @@ func startSink(t testing.TB) *sink {
 		defer close(done)
 		_ = server.Serve(l) // ends with Stop
 	}()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		server.Stop()
 		<-done
 	})
@@ -204,6 +211,35 @@ func (s *sink) Export(_ context.Context, r plogotlp.ExportRequest) (plogotlp.Exp
 	return plogotlp.NewExportResponse(), nil
 }
 
+// startHTTP makes the sink take OTLP over HTTP, too, and returns the URL.
+func (s *sink) startHTTP() string {
+	s.t.Helper()
+	server := httptest.NewServer(s)
+	s.t.Cleanup(server.Close)
+	return server.URL
+}
+
+// ServeHTTP takes logs that are compressed with zstd.
+func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	zr, err := zstd.NewReader(r.Body)
+	if err == nil {
+		defer zr.Close()
+		var body []byte
+		body, err = io.ReadAll(io.LimitReader(zr, maxMessage))
+		request := plogotlp.NewExportRequest()
+		if err = errors.Join(err, request.UnmarshalProto(body)); err == nil {
+			_, err = s.Export(r.Context(), request)
+		}
+	}
+	if err != nil || r.URL.Path != "/v1/logs" {
+		http.Error(w, fmt.Sprint(r.URL.Path, ": ", err), http.StatusBadRequest)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.authorization = r.Header.Get("Authorization")
+}
+
 func appendCopies(dst []copied, logs plog.Logs) []copied {
 	for _, rl := range logs.ResourceLogs().All() {
 		host := event.HostFromResource(rl.Resource())
@@ -211,7 +247,7 @@ func appendCopies(dst []copied, logs plog.Logs) []copied {
 			for _, lr := range sl.LogRecords().All() {
 				a := lr.Attributes()
 				c := copied{
-					host: host.ID, uid: str(a, event.AttrRecordUID), rule: str(a, event.AttrRuleName), kind: str(a, event.AttrRecordKind), name: lr.EventName(),
+					host: host.ID, service: str(rl.Resource().Attributes(), "service.name"), uid: str(a, event.AttrRecordUID), rule: str(a, event.AttrRuleName), kind: str(a, event.AttrRecordKind), name: lr.EventName(),
 					time: event.Time(lr.Timestamp()), path: str(a, event.AttrFilePath),
 				}
 				if v, ok := a.Get(event.AttrSequence); ok {

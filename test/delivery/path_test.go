@@ -6,10 +6,10 @@
 package delivery
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -36,22 +36,22 @@ type deployment struct {
 	noRateLimits bool
 }
 
-func newDeployment(t testing.TB, policy, intake string) *deployment {
-	t.Helper()
-	dir, err := filepath.EvalSymlinks(t.TempDir())
-	require.NoError(t, err)
-	d := &deployment{t: t, ca: newAuthority(t), dir: dir, otlp: freePort(t), intake: intake, sink: startSink(t), policy: filepath.Join(dir, "test.policy"), onNoMatch: "drop"}
+func newDeployment(tb testing.TB, policy, intake string) *deployment {
+	tb.Helper()
+	dir, err := filepath.EvalSymlinks(tb.TempDir())
+	require.NoError(tb, err)
+	d := &deployment{t: tb, ca: newAuthority(tb), dir: dir, otlp: freePort(tb), intake: intake, sink: startSink(tb), policy: filepath.Join(dir, "test.policy"), onNoMatch: "drop"}
 	d.ca.issue("gateway")
 	d.ca.issue("agent")
-	require.NoError(t, os.WriteFile(d.policy, []byte(policy), 0o600))
+	require.NoError(tb, os.WriteFile(d.policy, []byte(policy), 0o600))
 	return d
 }
 
 // example is the path of a configuration that users are given.
-func example(t testing.TB, name string) string {
-	t.Helper()
+func example(tb testing.TB, name string) string {
+	tb.Helper()
 	path, err := filepath.Abs(filepath.Join("../../examples", name))
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return path
 }
 
@@ -210,5 +210,43 @@ i=0; while [ $i -lt %[2]d ]; do %[1]s/true many $i $word $word $word $word; i=$(
 	require.Zero(t, gateway.metric("otelcol_exporter_send_failed_log_records"))
 	agent.stop()
 	gateway.stop()
-	runtime.KeepAlive(actor)
+}
+
+// TestAgentAlone: an agent that has the rules itself sends detections to the intake, or to a backend that takes OTLP over HTTP.
+func TestAgentAlone(t *testing.T) {
+	needRoot(t)
+	picket(t)
+	intake := intaketest.Start(t)
+	d := newDeployment(t, "", "")
+	require.NoError(t, os.WriteFile(d.policy, []byte("version: 1.0.0\nrules: [{id: made, expression: 'mkdir.file.path == \""+d.dir+"/made\"', tags: {severity: critical}}]\n"), 0o600))
+	actor := startActor(t)
+	scope := fmt.Sprintf("\nreceivers: {ebpf_security: {scope: {process_trees: [%d]}}}\n", actor.pid())
+	toDatadog := newCollector(t, picket(t), "agent", d.env("agent"), example(t, "agent.yaml"),
+		scope+fmt.Sprintf("exporters: {csm_threats: {endpoint: %s, sending_queue: {batch: {flush_timeout: 200ms}}}}", intake.URL()))
+	toOther := newCollector(t, picket(t), "other", append(d.env("other"), "PICKET_OTLP_ENDPOINT="+d.sink.startHTTP(), "PICKET_OTLP_AUTHORIZATION=Bearer of-the-test"),
+		example(t, "otlp.yaml"), scope)
+	actor.run("mkdir " + d.dir + "/made")
+
+	logs := intake.WaitLogs(30*time.Second, func(logs []intaketest.Log) bool {
+		return slices.ContainsFunc(logs, func(l intaketest.Log) bool { return l.Tag("rule_id") == "made" })
+	})
+	require.Empty(t, intake.Problems())
+	i := slices.IndexFunc(logs, func(l intaketest.Log) bool { return l.Tag("rule_id") == "made" })
+	var m message
+	require.NoError(t, json.Unmarshal([]byte(logs[i].Message), &m))
+	assert.Equal(t, d.dir+"/made", m.File.Path)
+	assert.Equal(t, "mkdir", m.Process.Comm)
+
+	var copies []copied
+	eventually(t, 30*time.Second, func() bool {
+		copies = d.sink.all(event.KindDetection)
+		return len(copies) > 0
+	}, "no detection comes over OTLP")
+	require.Len(t, copies, 1)
+	assert.Equal(t, "made", copies[0].rule)
+	assert.Equal(t, "file.mkdir", copies[0].name)
+	assert.Equal(t, d.dir+"/made", copies[0].path)
+	assert.Equal(t, []string{"Bearer of-the-test", "picket"}, []string{d.sink.authorization, copies[0].service})
+	toDatadog.stop()
+	toOther.stop()
 }
