@@ -42,6 +42,19 @@ need-root:
 test: build ## Run all tests; what needs root or a kernel feature is skipped without it, and listed at the end
 	PICKET_BIN=$(CURDIR)/bin $(TOOL) gotestsum --format pkgname --format-hide-empty-pkg -- -timeout 15m $(TESTFLAGS) ./...
 
+# Modules of their own, because of what they depend on: Kubernetes' types, and Kafka's receiver with a broker for tests. -count=1: Go's cache
+# knows neither the manifests nor the binaries.
+.PHONY: test-deployments
+test-deployments: build ## Test the Kubernetes manifests, and delivery by agent, gateway and Kafka when any of them dies
+	cd test/deploy/kubernetes && $(GO) test -count=1 $(TESTFLAGS) ./...
+	cd test/delivery && PICKET_BIN=$(CURDIR)/bin $(GO) test -count=1 -v -timeout 15m $(TESTFLAGS) ./...
+
+.PHONY: vet-full
+vet-full: ## Generate the full distribution (builder-config.full.yaml) and vet it; some minutes
+	@mkdir -p _build
+	$(TOOL) builder --config builder-config.full.yaml --skip-compilation --skip-strict-versioning=false
+	cd _build/picket-full && $(GO) vet -mod=mod ./...
+
 .PHONY: vm-test
 vm-test: ## Load every BPF object in guests: kernels 5.10 and 6.12 on amd64, 6.1 on arm64 (needs qemu, see CONTRIBUTING.md)
 	test/vm/smoke
@@ -49,7 +62,7 @@ vm-test: ## Load every BPF object in guests: kernels 5.10 and 6.12 on amd64, 6.1
 .PHONY: lint
 lint: ## Run golangci-lint and check formatting
 	$(GO) tool -modfile=internal/tools/golangci/go.mod golangci-lint run ./...
-	cd test/rulebench && $(GO) vet .
+	for m in test/rulebench test/delivery test/deploy/kubernetes; do (cd $$m && $(GO) vet ./...) || exit; done
 
 .PHONY: generate
 generate: ## Regenerate BPF objects and bindings (needs clang 16), component metadata and docs
