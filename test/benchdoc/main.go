@@ -30,8 +30,10 @@ var tables = []table{
 		{"Match/index", "index"}, {"Match/filter", "filter of the receiver"}, {"Match/one by one", "one rule after the other"},
 	}},
 	{"languages", []column{
-		{"Rules/picket", "Picket"}, {"Rules/picket processor, from the body", "Picket's processor, event read from a record's Body"},
-		{"Rules/ottl filterprocessor", "OTTL, filterprocessor"}, {"Rules/cel", "CEL"},
+		{"Rules/picket", "Picket"},
+		{"Rules/picket processor, from the body", "Picket's processor, event read from a record's Body"},
+		{"Rules/ottl filterprocessor", "OTTL, filterprocessor"},
+		{"Rules/cel", "CEL"},
 	}},
 }
 
