@@ -29,8 +29,8 @@ const (
 )
 
 // Limiter keeps detections of each rule and host below the rule's rate. It runs on the events' own time and not on the
-// clock: a queue that is worked off after an outage must not lose the detections that were hours apart when they happened,
-// and a redelivered batch is decided as it was before. After a long step back in time a bucket goes on from the
+// clock: a queue that is worked off after an outage must not lose the detections that were hours apart when they happened.
+// What could not be delivered is taken back with Undo, for the next time that it comes. After a long step back in time a bucket goes on from the
 // earlier time, so that one record from the future cannot silence a rule. It is safe for concurrent use.
 type Limiter struct {
 	mu     sync.Mutex
@@ -49,6 +49,7 @@ type bucket struct {
 	every      time.Duration
 	last       event.Time // the latest time so far
 	suppressed int64
+	returned   int // how many are allowed beside the rate, because they were given back
 }
 
 // maxDisorder is how far back in time an event may be to count as late. What is further back means that the clock was set,
@@ -100,6 +101,22 @@ func (l *Limiter) Allow(host string, r *Rule, token []byte, t event.Time) (suppr
 	}
 	suppressed, b.suppressed = b.suppressed, 0
 	return suppressed, true
+}
+
+// Undo takes back what Allow said, because nothing of its batch could be delivered: the batch will come again, and what it has used up
+// of the rate must be there then.
+func (l *Limiter) Undo(host string, r *Rule, token []byte, suppressed int64, allowed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.bucket(host, r, token)
+	if !allowed {
+		b.suppressed = max(b.suppressed-1, 0) // 0 if the bucket was forgotten meanwhile
+		return
+	}
+	b.suppressed += suppressed
+	if b.returned < b.Burst() {
+		b.returned++
+	}
 }
 
 func (l *Limiter) bucket(host string, r *Rule, token []byte) *bucket {
@@ -160,10 +177,17 @@ func (b *bucket) allow(t event.Time) bool {
 	case t < b.last-maxDisorder:
 		// A rate.Limiter waits for its time to come again. Go on from here, with an empty bucket, so that going back and forth
 		// gains nothing.
-		b.Limiter, b.last = rate.NewLimiter(b.Limit(), b.Burst()), t
+		b.Limiter, b.last, b.returned = rate.NewLimiter(b.Limit(), b.Burst()), t, 0
 		b.ReserveN(at, b.Burst())
 	}
-	return b.AllowN(at, 1)
+	if b.AllowN(at, 1) {
+		return true
+	}
+	if b.returned > 0 {
+		b.returned--
+		return true
+	}
+	return false
 }
 
 // Retain forgets the rules that set does not have.

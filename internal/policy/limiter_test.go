@@ -63,6 +63,30 @@ func TestLimiterEvery(t *testing.T) {
 	}
 }
 
+func TestLimiterUndo(t *testing.T) {
+	l, r := NewLimiter(testHosts), &Rule{ID: "r", Every: 10 * time.Second}
+	allow := func(at time.Duration, want bool, wantSuppressed int64) {
+		t.Helper()
+		suppressed, ok := l.Allow("h", r, nil, after(at))
+		assert.Equal(t, want, ok)
+		assert.Equal(t, wantSuppressed, suppressed)
+	}
+	allow(0, true, 0)
+	allow(1, false, 0)
+	allow(2, false, 0)
+	l.Undo("h", r, nil, 0, false) // that of the last
+	l.Undo("h", r, nil, 7, true)
+	l.Undo("h", r, nil, 0, true) // never more than a burst
+	allow(0, true, 8)
+	allow(1, false, 0)
+	allow(10*time.Second, true, 1)
+	l.Undo("h", r, nil, 0, true)
+	allow(-time.Hour, false, 0) // a step back in time gains nothing
+	l.Undo("h", r, nil, 0, false)
+	l.Undo("h", r, nil, 0, false) // of a bucket that was forgotten
+	allow(time.Hour, true, 0)
+}
+
 func TestLimiterKeepsHostsAndRulesApart(t *testing.T) {
 	l := NewLimiter(testHosts)
 	for _, host := range []string{"a", "b"} {

@@ -34,9 +34,13 @@ func createLogs(ctx context.Context, set processor.Settings, cfg component.Confi
 	if err != nil {
 		return nil, err
 	}
-	return processorhelper.NewLogs(ctx, set, cfg, next, p.processLogs,
+	helper, err := processorhelper.NewLogs(ctx, set, cfg, next, p.processLogs,
 		// Detections are records of their own: what comes in is only read.
 		processorhelper.WithCapabilities(consumer.Capabilities{MutatesData: false}),
 		processorhelper.WithStart(p.start),
 		processorhelper.WithShutdown(p.shutdown))
+	if err != nil {
+		return nil, err
+	}
+	return &redeliverable{Logs: helper, rules: p}, nil
 }

@@ -202,6 +202,7 @@ func (p *rules) processLogs(ctx context.Context, ld plog.Logs) (plog.Logs, error
 	}
 	w := p.workers.Get().(*worker)
 	w.acting.origin = local.FromContext(ctx)
+	w.decisions, _ = ctx.Value(decisionsKey{}).(*decisions)
 	defer func() {
 		w.leave()
 		p.workers.Put(w)
@@ -350,7 +351,11 @@ func (p *rules) allow(w *worker, r *policy.Rule) (suppressed int64, ok bool) {
 		return 0, true
 	}
 	w.token = r.AppendToken(w.token[:0], &w.event)
-	return p.limiter.Allow(w.context.Host, r, w.token, w.context.Now)
+	suppressed, ok = p.limiter.Allow(w.context.Host, r, w.token, w.context.Now)
+	if w.decisions != nil {
+		w.decisions.list = append(w.decisions.list, decision{w.context.Host, r, string(w.token), suppressed, ok})
+	}
+	return suppressed, ok
 }
 
 // exited forgets what rules have noted of a process that has exited.

@@ -20,6 +20,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
@@ -122,6 +124,8 @@ type pipeline struct {
 	path  string // of the policy
 	tel   *componenttest.Telemetry
 	logs  *observer.ObservedLogs
+
+	refuse error // what the next component says of batches
 }
 
 func newPipeline(tb testing.TB, noMatch NoMatch, source string, options ...func(*Config)) *pipeline {
@@ -138,8 +142,14 @@ func newPipeline(tb testing.TB, noMatch NoMatch, source string, options ...func(
 	for _, option := range options {
 		option(cfg)
 	}
-	var err error
-	p.Logs, err = NewFactory().CreateLogs(context.Background(), set, cfg, p.sink)
+	next, err := consumer.NewLogs(func(ctx context.Context, ld plog.Logs) error {
+		if p.refuse != nil && !isReport(ld) {
+			return p.refuse
+		}
+		return p.sink.ConsumeLogs(ctx, ld)
+	})
+	require.NoError(tb, err)
+	p.Logs, err = NewFactory().CreateLogs(context.Background(), set, cfg, next)
 	require.NoError(tb, err)
 	require.NoError(tb, p.Start(context.Background(), storeHost(tb, p.store)))
 	tb.Cleanup(func() {
@@ -319,6 +329,33 @@ func TestRateLimitsCanBeOff(t *testing.T) {
 	p := newPipeline(t, NoMatchDrop, testPolicy, func(c *Config) { c.DisableRateLimits = true })
 	out := p.consume(t, batch(open(t, 0, "/once"), open(t, 0, "/once"), open(t, -1, "/once")))
 	assert.Equal(t, []string{"detection once", "detection once", "detection once"}, names(out))
+}
+
+// TestRefusedDetectionsComeAgain: what a full queue refuses is sent again by whoever has it, and the rate of the rule must not
+// be used up by then. If it is refused for good it does not come again.
+func TestRefusedDetectionsComeAgain(t *testing.T) {
+	p := newPipeline(t, NoMatchDrop, testPolicy)
+	events := func() plog.Logs {
+		return batch(open(t, 1, "/once"), open(t, 2, "/once"), open(t, 3, "/per_user"), open(t, 4, "/etc/shadow"))
+	}
+	want := []string{"detection once", "detection per_user", "detection shadow", "detection any_etc"}
+	p.refuse = errors.New("queue full")
+	for range 3 {
+		require.ErrorIs(t, p.ConsumeLogs(t.Context(), events()), p.refuse)
+	}
+	p.refuse = nil
+	out := p.consume(t, events())
+	assert.Equal(t, want, names(out))
+	assert.Equal(t, []string{"detection once"}, names(p.consume(t, batch(open(t, time.Hour, "/once")))), "no more than that is given back")
+	n, ok := p.batches()[1].ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Attributes().Get(event.AttrRuleSuppressed)
+	require.True(t, ok)
+	assert.EqualValues(t, 1, n.Int(), "of the try that was taken")
+	assert.Empty(t, p.consume(t, batch(open(t, time.Hour+1, "/once"))))
+
+	p.refuse = consumererror.NewPermanent(errors.New("never"))
+	require.Error(t, p.ConsumeLogs(t.Context(), batch(open(t, 2*time.Hour, "/once"))))
+	p.refuse = nil
+	assert.Empty(t, p.consume(t, batch(open(t, 2*time.Hour, "/once"))))
 }
 
 func TestRatesOfHostsAreApart(t *testing.T) {

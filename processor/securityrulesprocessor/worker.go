@@ -13,12 +13,13 @@ import (
 
 // worker is what the evaluation of a batch needs and what is reused from batch to batch. It is for one goroutine at a time.
 type worker struct {
-	decoder event.Decoder
-	event   event.Event
-	context secl.Context
-	matcher policy.Matcher
-	token   []byte // scratch
-	acting  acting
+	decoder   event.Decoder
+	event     event.Event
+	context   secl.Context
+	matcher   policy.Matcher
+	token     []byte // scratch
+	decisions *decisions
+	acting    acting
 
 	resource  pcommon.Resource // at hand
 	host      event.Host       // what resource says, if hostKnown
@@ -37,6 +38,7 @@ func newWorker() *worker {
 func (w *worker) leave() {
 	w.event = event.Event{}
 	w.acting.origin, w.acting.rule, w.acting.reports = nil, nil, nil
+	w.decisions = nil
 	w.enter(pcommon.Resource{})
 }
 
