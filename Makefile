@@ -83,6 +83,10 @@ bench-rules: ## Compare rules with the same conditions in OTTL and CEL, and writ
 bench-system: build ## Measure what Picket costs this machine: open+close, fork+exec, events until the first loss (needs root)
 	$(GO) run ./test/benchsystem -picket bin/picket
 
+.PHONY: bench-delivery
+bench-delivery: build ## Measure what each exporter costs, and a full queue (about ten minutes)
+	cd test/delivery && PICKET_BIN=$(CURDIR)/bin $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 20m .
+
 .PHONY: validate-examples
 validate-examples: build ## Check every configuration and policy below examples/
 	@set -e; for f in examples/*.yaml; do \
