@@ -19,12 +19,17 @@ help: ## Show this list
 build: bin/picket bin/picketctl ## Build bin/picket (the collector) and bin/picketctl
 
 _build/picket/main.go: builder-config.yaml internal/tools/go.mod
+_build/picket-full/main.go: builder-config.full.yaml internal/tools/go.mod
+_build/%/main.go:
 	@mkdir -p _build
-	$(TOOL) builder --config builder-config.yaml --skip-compilation --skip-strict-versioning=false
+	$(TOOL) builder --config $< --skip-compilation --skip-strict-versioning=false
 	@touch $@
 
-bin/picket: _build/picket/main.go $(GO_SOURCES)
-	cd _build/picket && $(BUILD) -ldflags="$(LDFLAGS)" -mod=mod -o ../../bin/picket .
+bin/picket bin/picket-full: bin/%: _build/%/main.go $(GO_SOURCES)
+	cd _build/$* && $(BUILD) -ldflags="$(LDFLAGS)" -mod=mod -o ../../bin/$* .
+
+.PHONY: build-full
+build-full: bin/picket-full ## Build bin/picket-full, with load balancing, Kafka and Kubernetes beside (some minutes)
 
 bin/picketctl: $(GO_SOURCES)
 	$(BUILD) -ldflags="$(LDFLAGS) -X main.version=$(VERSION)" -o bin/picketctl ./cmd/picketctl
@@ -47,17 +52,11 @@ test: build ## Run all tests; what needs root or a kernel feature is skipped wit
 .PHONY: test-deployments
 test-deployments: build ## Test the Kubernetes manifests, and delivery by agent, gateway and Kafka when any of them dies
 	cd test/deploy/kubernetes && $(GO) test -count=1 $(TESTFLAGS) ./...
-	cd test/delivery && PICKET_BIN=$(CURDIR)/bin $(GO) test -count=1 -v -timeout 15m $(TESTFLAGS) ./...
+	cd test/delivery && PICKET_BIN=$(CURDIR)/bin PICKET_FULL=$(wildcard $(CURDIR)/bin/picket-full) $(GO) test -count=1 -v -timeout 15m $(TESTFLAGS) ./...
 
 .PHONY: vet-full
-vet-full: ## Generate the full distribution (builder-config.full.yaml) and vet it; some minutes
-	@mkdir -p _build
-	$(TOOL) builder --config builder-config.full.yaml --skip-compilation --skip-strict-versioning=false
+vet-full: _build/picket-full/main.go ## Vet the full distribution
 	cd _build/picket-full && $(GO) vet -mod=mod ./...
-
-.PHONY: vm-test
-vm-test: ## Load every BPF object in guests: kernels 5.10 and 6.12 on amd64, 6.1 on arm64 (needs qemu, see CONTRIBUTING.md)
-	test/vm/smoke
 
 .PHONY: lint
 lint: ## Run golangci-lint and check formatting
@@ -92,6 +91,8 @@ validate-examples: build ## Check every configuration and policy below examples/
 	@set -e; for f in examples/*.yaml; do \
 		case $$f in examples/datadog.yaml) set -- --config examples/quickstart.yaml ;; *) set -- ;; esac; \
 		echo "validate $$f"; DD_API_KEY=$${DD_API_KEY:-none} bin/picket validate "$$@" --config $$f; done
+	@set -e; for f in examples/full/*.yaml; do [ -e bin/picket-full ] || { echo "no bin/picket-full (make build-full): $$f is not validated"; continue; }; \
+		echo "validate $$f"; DD_API_KEY=$${DD_API_KEY:-none} bin/picket-full validate --config $$f; done
 	bin/picketctl rules fmt -l examples/policies
 	bin/picketctl rules check examples/policies
 	bin/picketctl rules test examples/policies
