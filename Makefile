@@ -58,6 +58,10 @@ test-deployments: build ## Test the Kubernetes manifests, and delivery by agent,
 vet-full: _build/picket-full/main.go ## Vet the full distribution
 	cd _build/picket-full && $(GO) vet -mod=mod ./...
 
+.PHONY: vm-test
+vm-test: ## Load every BPF object in guests: kernels 5.10 and 6.12 on amd64, 6.1 on arm64 (needs qemu, see CONTRIBUTING.md)
+	test/vm/smoke
+
 .PHONY: lint
 lint: ## Run golangci-lint and check formatting
 	$(GO) tool -modfile=internal/tools/golangci/go.mod golangci-lint run ./...
