@@ -207,27 +207,35 @@ var errOther = errors.New("another file is there by now")
 
 // open finds the file as the process sees it, and returns an O_PATH descriptor. It is the file of the event if the inode number is the same.
 func (j *hashJob) open() (int, error) {
-	p, err := j.origin.open(&j.target)
-	if err == nil {
-		defer p.close()
-		if j.executable {
-			if fd, err := j.check(unix.Openat(p.dir, "exe", unix.O_PATH|unix.O_CLOEXEC, 0)); err == nil {
-				return fd, nil
-			}
-		}
-		root, err := unix.Openat(p.dir, "root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return -1, gone(err, "open /proc/<pid>/root")
-		}
-		defer unix.Close(root)
-		return j.openIn(root)
-	}
-	if j.target.MntNS != j.hasher.ns || j.hasher.ns == 0 {
-		return -1, err
+	fd, err := j.openOf()
+	// A process may end at any moment; its files are still there if they are the collector's too.
+	ended := errors.Is(err, ErrGone) || errors.Is(err, ErrReused) || errors.Is(err, ErrNamespace)
+	if !ended || j.target.MntNS != j.hasher.ns || j.hasher.ns == 0 {
+		return fd, err
 	}
 	root, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, err
+	}
+	defer unix.Close(root)
+	return j.openIn(root)
+}
+
+// openOf finds it through the process.
+func (j *hashJob) openOf() (int, error) {
+	p, err := j.origin.open(&j.target)
+	if err != nil {
+		return -1, err
+	}
+	defer p.close()
+	if j.executable {
+		if fd, err := j.check(unix.Openat(p.dir, "exe", unix.O_PATH|unix.O_CLOEXEC, 0)); err == nil {
+			return fd, nil
+		}
+	}
+	root, err := unix.Openat(p.dir, "root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, gone(err, "open /proc/<pid>/root")
 	}
 	defer unix.Close(root)
 	return j.openIn(root)

@@ -27,10 +27,19 @@ type acting struct {
 
 	rule    *policy.Rule
 	reports []event.ActionReport // of kills
-	hashes  []*policy.HashAction // to be done if there is a detection
+	hashes  []hashing            // to be done if there is a detection, or done before a kill
 }
 
-// act runs the actions of a rule that matches the event at hand, but for hashing.
+// hashing is a hash action for the event at hand.
+type hashing struct {
+	action *policy.HashAction
+	done   bool
+	hashes []string
+	state  string
+	err    error
+}
+
+// act runs the actions of a rule that matches the event at hand, but for hashing that no kill follows.
 func (p *rules) act(ctx context.Context, w *worker, rs *ruleset, r *policy.Rule) {
 	if w.acting.do == nil {
 		w.acting.do = func(a *policy.Action) { p.execute(w, a) } // once for each worker: a closure for each match would be garbage
@@ -64,8 +73,14 @@ func (p *rules) execute(w *worker, a *policy.Action) {
 				zap.Uint32("pid", pidOf(&w.event)))
 		}
 	case policy.ActionHash:
-		w.acting.hashes = append(w.acting.hashes, a.Hash)
+		w.acting.hashes = append(w.acting.hashes, hashing{action: a.Hash})
 	case policy.ActionKill:
+		// What is to be hashed before the kill may be gone with the process.
+		for i := range w.acting.hashes {
+			if !r.Silent {
+				p.compute(w, &w.acting.hashes[i])
+			}
+		}
 		w.acting.reports = append(w.acting.reports, p.kill(w, r, a.Kill))
 	}
 }
@@ -130,29 +145,36 @@ func (p *rules) kill(w *worker, r *policy.Rule, k *policy.KillAction) event.Acti
 	return report
 }
 
-// hash hashes the files that the actions of a rule name, and puts them and what came of it into its detection.
+// compute hashes the file that an action names.
+func (p *rules) compute(w *worker, h *hashing) {
+	if !h.done {
+		h.hashes, h.state, h.err = p.hasher.Hash(w.acting.origin, targetOf(&w.event), h.action.File(&w.event), h.action.Executable, h.action.MaxSize)
+		h.done = true
+	}
+}
+
+// hash puts the hashes of the files that the actions of a rule name, and what came of it, into its detection.
 func (p *rules) hash(ctx context.Context, w *worker, r *policy.Rule, info *event.RuleInfo) {
-	target := targetOf(&w.event)
-	for _, a := range w.acting.hashes {
-		f := a.File(&w.event)
-		report := event.ActionReport{Type: policy.ActionHash}
+	for i := range w.acting.hashes {
+		h := &w.acting.hashes[i]
+		p.compute(w, h)
+		f := h.action.File(&w.event)
+		report := event.ActionReport{Type: policy.ActionHash, State: h.state}
 		if f != nil {
 			report.Path = f.Path
 		}
-		hashes, state, err := p.hasher.Hash(w.acting.origin, target, f, a.Executable, a.MaxSize)
-		report.State = state
-		if err != nil {
-			report.Error = err.Error()
+		if h.err != nil {
+			report.Error = h.err.Error()
 		}
-		if f != nil && !errors.Is(err, local.ErrNotLocal) {
-			for _, m := range a.Members {
-				if !slices.ContainsFunc(info.Hashes, func(h event.FileHashes) bool { return slices.Equal(h.Member, m) }) {
-					info.Hashes = append(info.Hashes, event.FileHashes{Member: m, Hashes: hashes, State: state})
+		if f != nil && !errors.Is(h.err, local.ErrNotLocal) {
+			for _, m := range h.action.Members {
+				if !slices.ContainsFunc(info.Hashes, func(have event.FileHashes) bool { return slices.Equal(have.Member, m) }) {
+					info.Hashes = append(info.Hashes, event.FileHashes{Member: m, Hashes: h.hashes, State: h.state})
 				}
 			}
 		}
 		info.Actions = append(info.Actions, report)
-		p.count(ctx, r, policy.ActionHash, state)
+		p.count(ctx, r, policy.ActionHash, h.state)
 	}
 }
 

@@ -43,6 +43,9 @@ rules:
   - id: hasher
     expression: open.file.name == "hashed"
     actions: [{hash: {}}, {hash: {field: process.file, max_file_size: 3}}]
+  - id: hash_killer
+    expression: open.file.path == "/hashkill"
+    actions: [{hash: {field: process.file}}, {kill: {signal: SIGKILL}}]
   - id: logger
     expression: open.file.path == "/log"
     actions: [{log: {level: warning, message: "%{open.file.path} by ${n}"}}, {set: {name: n, value: x}}, {log: {level: debug, message: no}}]
@@ -249,6 +252,26 @@ func TestHashAction(t *testing.T) {
 	body := firstRecord(p.batches()[1]).Body().Str()
 	assert.NotContains(t, body, "hashes")
 	assert.NotContains(t, body, "hash_state")
+}
+
+// TestHashBeforeKill: what is hashed before a kill in the order of the actions does not go with the process, here the program of one
+// that was deleted.
+func TestHashBeforeKill(t *testing.T) {
+	p := newPipeline(t, NoMatchDrop, actingPolicy, enforcing)
+	sleep, err := exec.LookPath("sleep")
+	require.NoError(t, err)
+	data, err := os.ReadFile(sleep)
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "x")
+	require.NoError(t, os.WriteFile(path, data, 0o700))
+	var st unix.Stat_t
+	require.NoError(t, unix.Stat(path, &st))
+	cmd := exec.Command(path, "60")
+	require.NoError(t, cmd.Start())
+	defer func() { _, _ = cmd.Process.Kill(), cmd.Wait() }()
+	require.NoError(t, os.Remove(path))
+	e := flat(t, 0, fmt.Sprintf(`{"type":"open","open.file.path":"/hashkill","process.pid":%d,"process.file.path":%q,"process.file.inode":%d}`, cmd.Process.Pid, path, st.Ino))
+	assert.Equal(t, []any{"kill performed", "hash Done"}, p.acted(seen(t), t, e))
 }
 
 func TestLogAction(t *testing.T) {
