@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -27,6 +26,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
 
+	"github.com/picketsec/picket/internal/collectortest"
 	"github.com/picketsec/picket/internal/event"
 )
 
@@ -310,28 +310,10 @@ func TestUseColour(t *testing.T) {
 	}
 }
 
-// lockedBuffer collects what a running command prints.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 func TestFollow(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "logs.json")
 	var (
-		out, errOut lockedBuffer
+		out, errOut collectortest.Buffer
 		looks       atomic.Int64
 	)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -59,6 +59,22 @@ func (l *Log) Tag(key string) string {
 	return ""
 }
 
+// Detection is the message of a log as JSON has it.
+type Detection map[string]any
+
+// Get follows the members; nil if one is missing.
+func (d Detection) Get(path ...string) any {
+	var v any = map[string]any(d)
+	for _, p := range path {
+		m, ok := v.(map[string]any)
+		if !ok {
+			return nil
+		}
+		v = m[p]
+	}
+	return v
+}
+
 // Request is one request that the server answered, or that its client gave up.
 type Request struct {
 	Received time.Time

@@ -21,6 +21,7 @@ import (
 	"go.opentelemetry.io/collector/receiver/receivertest"
 	"golang.org/x/sys/unix"
 
+	"github.com/picketsec/picket/internal/collectortest"
 	"github.com/picketsec/picket/receiver/ebpfsecurityreceiver/internal/metadata"
 	"github.com/picketsec/picket/receiver/ebpfsecurityreceiver/internal/sensor"
 )
@@ -70,9 +71,7 @@ func TestCapabilitiesChild(t *testing.T) {
 
 // TestCapabilities finds out what each capability is needed for, as the README says it.
 func TestCapabilities(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to give capabilities to a child")
-	}
+	collectortest.NeedRoot(t, "to give capabilities to a child")
 	if err := sensor.Probe(); err != nil {
 		t.Skip("needs the kernel side:", err)
 	}

@@ -7,7 +7,6 @@ package ebpfsecurityreceiver
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/picketsec/picket/internal/collectortest"
 	"github.com/picketsec/picket/internal/event"
 	"github.com/picketsec/picket/receiver/ebpfsecurityreceiver/internal/sensor"
 )
@@ -31,9 +31,7 @@ func cpuTime(tb testing.TB) time.Duration {
 // typed event that rules look at, while they happen; no record is made of them. It shows the CPU time of each, how many there
 // were in a second, and how many were lost.
 func BenchmarkOpensAttributed(b *testing.B) {
-	if os.Geteuid() != 0 {
-		b.Skip("needs root to load BPF programs")
-	}
+	collectortest.NeedRoot(b, collectortest.LoadBPF)
 	cmd := exec.Command("/bin/sh", "-c", `read n; i=0; while [ $i -lt $n ]; do i=$((i+1)); : </etc/hostname; done`)
 	in, err := cmd.StdinPipe()
 	require.NoError(b, err)

@@ -28,6 +28,7 @@ import (
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
 
+	"github.com/picketsec/picket/internal/collectortest"
 	"github.com/picketsec/picket/internal/event"
 	"github.com/picketsec/picket/internal/intaketest"
 )
@@ -96,7 +97,7 @@ func load(tb testing.TB, c *client, batch plog.Logs, n int) {
 
 // cpu is how long the threads of the process have run.
 func (c *collector) cpu() (total time.Duration) {
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", c.cmd.Process.Pid))
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", c.Cmd.Process.Pid))
 	require.NoError(c.t, err)
 	for _, thread := range threads {
 		data, err := os.ReadFile(thread)
@@ -113,7 +114,7 @@ func (c *collector) cpu() (total time.Duration) {
 
 // status returns a line of /proc/<pid>/status that is in kB, as MiB.
 func (c *collector) status(key string) float64 {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.Cmd.Process.Pid))
 	require.NoError(c.t, err)
 	for line := range strings.Lines(string(data)) {
 		if v, ok := strings.CutPrefix(line, key+":"); ok {
@@ -243,7 +244,7 @@ func BenchmarkExporters(b *testing.B) {
 
 func measure(b *testing.B, bin string, w way, batch plog.Logs) figures {
 	b.Helper()
-	port := freePort(b)
+	port := collectortest.FreePort(b)
 	c := newCollector(b, bin, w.id, nil, fmt.Sprintf(`
 extensions: {file_storage: {directory: %s}}
 receivers: {otlp: {protocols: {grpc: {endpoint: 127.0.0.1:%d, max_recv_msg_size_mib: 64}}}}
@@ -252,9 +253,9 @@ service:
   extensions: [file_storage]
   pipelines: {logs: {receivers: [otlp], exporters: [%s]}}
 `, b.TempDir(), port, w.exporter, w.id))
-	defer c.kill()
+	defer c.Kill()
 	client := newClient(b, port, nil)
-	sent := func() int { return int(c.metric("otelcol_exporter_sent_log_records")) }
+	sent := func() int { return int(c.Metric("otelcol_exporter_sent_log_records")) }
 	round := func(n int) {
 		before := sent()
 		load(b, client, batch, n)
@@ -302,7 +303,7 @@ func BenchmarkQueue(b *testing.B) {
 func waiting(b *testing.B, bin, where string, batch plog.Logs) {
 	b.Helper()
 	d := newDeployment(b, allOpens, "")
-	port := freePort(b)
+	port := collectortest.FreePort(b)
 	intake := fmt.Sprintf("127.0.0.1:%d", port)
 	// examples/agent.yaml with a larger queue, and records in the place of the kernel
 	more := fmt.Sprintf(`
@@ -322,7 +323,7 @@ service: {pipelines: {logs: {receivers: [otlp]}}}
 		more = strings.Replace(more, "queue_size:", "storage: null, queue_size:", 1)
 	}
 	c := newCollector(b, bin, "agent", env, example(b, "agent.yaml"), more)
-	defer c.kill()
+	defer c.Kill()
 	dir := filepath.Join(d.dir, "agent")
 	row := func(what string, u usage, took time.Duration) {
 		fmt.Printf("| %s | %s | %.0f MiB | %.0f MiB | %.0f MiB | %.1f s |\n", where, what, u.resident, u.anonymous, u.disk, took.Seconds())
@@ -331,14 +332,14 @@ service: {pipelines: {logs: {receivers: [otlp]}}}
 
 	begin := time.Now()
 	load(b, newClient(b, d.otlp, nil), batch, *queued)
-	size := c.metric("otelcol_exporter_queue_size")
+	size := c.Metric("otelcol_exporter_queue_size")
 	require.GreaterOrEqual(b, size, float64(*queued))
 	row("full", c.usage(dir), time.Since(begin))
 
 	if where == "disk" {
 		begin = time.Now()
 		c.restart()
-		require.GreaterOrEqual(b, c.metric("otelcol_exporter_queue_size"), float64(*queued))
+		require.GreaterOrEqual(b, c.Metric("otelcol_exporter_queue_size"), float64(*queued))
 		row("full, after kill -9 and a restart", c.usage(dir), time.Since(begin))
 	}
 
@@ -356,7 +357,7 @@ service: {pipelines: {logs: {receivers: [otlp]}}}
 		if u := c.usage(dir); u.resident > peak.resident {
 			peak = u
 		}
-		return c.metric("otelcol_exporter_queue_size") == 0
+		return c.Metric("otelcol_exporter_queue_size") == 0
 	}, "the queue does not become empty")
 	row("at most, while it empties", peak, time.Since(begin))
 	if where == "disk" {
@@ -364,5 +365,5 @@ service: {pipelines: {logs: {receivers: [otlp]}}}
 		eventually(b, time.Minute, func() bool { return c.usage(dir).disk < peak.disk/10 }, "the file does not become smaller")
 		row("after its compaction", c.usage(dir), time.Since(begin))
 	}
-	require.GreaterOrEqual(b, int(c.metric("otelcol_exporter_sent_log_records")), *queued)
+	require.GreaterOrEqual(b, int(c.Metric("otelcol_exporter_sent_log_records")), *queued)
 }

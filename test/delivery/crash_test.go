@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/plog"
 
+	"github.com/picketsec/picket/internal/collectortest"
 	"github.com/picketsec/picket/internal/event"
 )
 
@@ -122,7 +123,7 @@ func TestDetectionsSurviveKills(t *testing.T) {
 	}
 	var got map[string]int
 	eventually(t, 2*time.Minute, func() bool {
-		if gateway.metric("otelcol_exporter_queue_size") > 0 {
+		if gateway.Metric("otelcol_exporter_queue_size") > 0 {
 			return false
 		}
 		got = intake.opened()
@@ -147,13 +148,13 @@ func TestDetectionsSurviveKills(t *testing.T) {
 	require.Zero(t, missing(got), "acknowledged detections are missing at the OTLP backend")
 	require.Len(t, got, records)
 	t.Logf("%d detections, %d kills; at the intake %d arrived more than once, at the OTLP backend %d duplicates", records, killed+1, repeated, duplicates)
-	gateway.stop()
+	gateway.Stop()
 }
 
 // TestAgentSurvivesKills: while a process opens 50,000 files and more, the gateway, the agent and the intake are killed. What the
 // agent's queue has acknowledged arrives; what died with the receiver is in its report.
 func TestAgentSurvivesKills(t *testing.T) {
-	needRoot(t)
+	collectortest.NeedRoot(t, collectortest.LoadBPF)
 	picket(t)
 	const (
 		opens = 50_000
@@ -165,16 +166,18 @@ func TestAgentSurvivesKills(t *testing.T) {
 	files, enough := filepath.Join(d.dir, "files"), filepath.Join(d.dir, "enough")
 	require.NoError(t, os.Mkdir(files, 0o755))
 	require.NoError(t, os.WriteFile(d.policy, []byte("version: 1.0.0\nrules: [{id: opened, expression: 'open.file.path =~ \""+files+"/*\"'}]\n"), 0o600))
-	actor := startActor(t)
+	actor := collectortest.StartActor(t)
 	gateway := d.gateway()
-	agent := d.agent(actor.pid())
+	agent := d.agent(actor.PID())
 
-	actor.begin("open %d %d %s %s", opens, rate, files, enough)
-	emitted := func() float64 { return agent.metric("otelcol_receiver_ebpf_security_events_emitted") }
+	exe, err := os.Executable()
+	require.NoError(t, err)
+	actor.Begin(fmt.Sprintf("%s='%d %d %s %s' exec '%s'", openEnv, opens, rate, files, enough, exe))
+	emitted := func() float64 { return agent.Metric("otelcol_receiver_ebpf_security_events_emitted") }
 	eventually(t, time.Minute, func() bool { return emitted() > opens/5 }, "the agent makes no records")
-	gateway.kill()
+	gateway.Kill()
 	before := emitted()
-	eventually(t, time.Minute, func() bool { return emitted() > before+opens/10 && agent.metric("otelcol_exporter_queue_size") > 0 },
+	eventually(t, time.Minute, func() bool { return emitted() > before+opens/10 && agent.Metric("otelcol_exporter_queue_size") > 0 },
 		"the agent's queue does not fill while the gateway is away")
 	// What is emitted now has been acknowledged by the queue, of which nothing leaves.
 	acknowledged := uint64(emitted())
@@ -188,7 +191,7 @@ func TestAgentSurvivesKills(t *testing.T) {
 	before = emitted()
 	eventually(t, time.Minute, func() bool { return emitted() > before+opens/20 }, "the agent makes no more records")
 	require.NoError(t, os.WriteFile(enough, nil, 0o600))
-	actor.wait()
+	actor.Wait()
 
 	names, err := os.ReadDir(files) // in the order of the opens
 	require.NoError(t, err)
@@ -197,7 +200,7 @@ func TestAgentSurvivesKills(t *testing.T) {
 	seen := map[string]int{}
 	last := filepath.Join(files, names[len(names)-1].Name())
 	eventually(t, 2*time.Minute, func() bool {
-		if agent.metric("otelcol_exporter_queue_size")+gateway.metric("otelcol_exporter_queue_size") > 0 {
+		if agent.Metric("otelcol_exporter_queue_size")+gateway.Metric("otelcol_exporter_queue_size") > 0 {
 			return false
 		}
 		records = append(d.sink.all(event.KindDetection), d.sink.all(event.KindEvent)...)
@@ -289,8 +292,8 @@ func TestAgentSurvivesKills(t *testing.T) {
 	}, "what arrived at the OTLP backend does not arrive at the intake")
 	require.Equal(t, slices.Sorted(maps.Keys(seen)), slices.Sorted(maps.Keys(atIntake)))
 	t.Logf("%d opens: %d delivered, %d in the %v without an agent, %d died with it before; lost otherwise: %v", len(names), len(atIntake), during, report.To.Sub(report.From), between, lost)
-	agent.stop()
-	gateway.stop()
+	agent.Stop()
+	gateway.Stop()
 }
 
 func parseReport(tb testing.TB, body string) (m message) {

@@ -95,12 +95,12 @@ exporters:
 	require.NotEmpty(t, refused)
 	require.LessOrEqual(t, len(refused), batch, "one request was refused")
 	eventually(t, 20*time.Second, func() bool {
-		return gateway.metric("otelcol_exporter_queue_size", `exporter="csm_threats"`) == 0
+		return gateway.Metric("otelcol_exporter_queue_size", `exporter="csm_threats"`) == 0
 	}, "the queue does not become empty")
-	rejected := gateway.metric("otelcol_exporter_csm_threats_dropped_records", `reason="rejected"`)
+	rejected := gateway.Metric("otelcol_exporter_csm_threats_dropped_records", `reason="rejected"`)
 	assert.InDelta(t, len(refused), rejected, 1, "what was refused is counted; a report may have been among it")
 	assert.GreaterOrEqual(t, rejected, float64(len(refused)))
-	assert.InDelta(t, rejected, gateway.metric("otelcol_exporter_send_failed_log_records", `exporter="csm_threats"`), 0.1)
+	assert.InDelta(t, rejected, gateway.Metric("otelcol_exporter_send_failed_log_records", `exporter="csm_threats"`), 0.1)
 
 	requests := intake.Requests()
 	for i, r := range requests[:len(requests)-1] {
@@ -120,5 +120,5 @@ exporters:
 	assert.Positive(t, lostAnswers)
 	assert.Len(t, pathsOf(t, intake.Logs()), records-len(refused)+lostAnswers, "what had been taken when the answer got lost came again, and nothing else")
 	checkCopies(t, d.sink.all(event.KindDetection))
-	gateway.stop()
+	gateway.Stop()
 }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/picketsec/picket/internal/collectortest"
 	"github.com/picketsec/picket/internal/intaketest"
 )
 
@@ -109,7 +110,7 @@ type intakeProcess struct {
 // startIntake starts an intake that dies with its crash-th request, after it has taken it; 0 for never.
 func startIntake(tb testing.TB, crash int) *intakeProcess {
 	tb.Helper()
-	p := &intakeProcess{t: tb, addr: fmt.Sprintf("127.0.0.1:%d", freePort(tb)), file: filepath.Join(tb.TempDir(), "accepted.json")}
+	p := &intakeProcess{t: tb, addr: fmt.Sprintf("127.0.0.1:%d", collectortest.FreePort(tb)), file: filepath.Join(tb.TempDir(), "accepted.json")}
 	p.start(crash)
 	tb.Cleanup(p.kill)
 	return p

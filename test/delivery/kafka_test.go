@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.opentelemetry.io/collector/pdata/plog"
 
+	"github.com/picketsec/picket/internal/collectortest"
 	"github.com/picketsec/picket/internal/event"
 )
 
@@ -38,7 +39,7 @@ type broker struct {
 
 func startBroker(tb testing.TB) *broker {
 	tb.Helper()
-	b := &broker{t: tb, dir: tb.TempDir(), port: freePort(tb)}
+	b := &broker{t: tb, dir: tb.TempDir(), port: collectortest.FreePort(tb)}
 	b.up()
 	tb.Cleanup(b.down)
 	return b
@@ -175,12 +176,12 @@ service: {pipelines: {logs: {receivers: [otlp]}}}
 	kafka.up()
 	send(batches)
 	require.True(t, check(), "a broker that goes down and comes back does not change the order")
-	gateway.kill()
+	gateway.Kill()
 	send(batches)
 	gateway.start()
 	kafka.down()
 	send(batches)
-	require.Positive(t, agent.metric("otelcol_exporter_queue_size"))
+	require.Positive(t, agent.Metric("otelcol_exporter_queue_size"))
 	agent.restart() // what it was about to send goes to the end of its queue then
 	kafka.up()
 	send(batches)
@@ -197,6 +198,6 @@ service: {pipelines: {logs: {receivers: [otlp]}}}
 		}
 	}
 	checkCopies(t, d.sink.all(event.KindDetection))
-	agent.stop()
-	gateway.stop()
+	agent.Stop()
+	gateway.Stop()
 }

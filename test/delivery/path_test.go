@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/picketsec/picket/internal/collectortest"
 	"github.com/picketsec/picket/internal/event"
 	"github.com/picketsec/picket/internal/intaketest"
 )
@@ -40,7 +41,7 @@ func newDeployment(tb testing.TB, policy, intake string) *deployment {
 	tb.Helper()
 	dir, err := filepath.EvalSymlinks(tb.TempDir())
 	require.NoError(tb, err)
-	d := &deployment{t: tb, ca: newAuthority(tb), dir: dir, otlp: freePort(tb), intake: intake, sink: startSink(tb), policy: filepath.Join(dir, "test.policy"), onNoMatch: "drop"}
+	d := &deployment{t: tb, ca: newAuthority(tb), dir: dir, otlp: collectortest.FreePort(tb), intake: intake, sink: startSink(tb), policy: filepath.Join(dir, "test.policy"), onNoMatch: "drop"}
 	d.ca.issue("gateway")
 	d.ca.issue("agent")
 	require.NoError(tb, os.WriteFile(d.policy, []byte(policy), 0o600))
@@ -58,7 +59,7 @@ func example(tb testing.TB, name string) string {
 // env is what the examples are told by the environment, for the process of that name.
 func (d *deployment) env(name string) []string {
 	return []string{
-		"PICKET_STORAGE=" + filepath.Join(d.dir, name), "PICKET_POLICIES=" + d.policy, fmt.Sprintf("PICKET_HEALTH=127.0.0.1:%d", freePort(d.t)),
+		"PICKET_STORAGE=" + filepath.Join(d.dir, name), "PICKET_POLICIES=" + d.policy, fmt.Sprintf("PICKET_HEALTH=127.0.0.1:%d", collectortest.FreePort(d.t)),
 		fmt.Sprintf("PICKET_LISTEN=127.0.0.1:%d", d.otlp), fmt.Sprintf("PICKET_GATEWAY=127.0.0.1:%d", d.otlp),
 		"PICKET_TLS_CA=" + d.ca.ca(), "PICKET_TLS_CERT=" + d.ca.file(name), "PICKET_TLS_KEY=" + d.ca.keyOf(name), "DD_API_KEY=" + intaketest.APIKey,
 	}
@@ -109,7 +110,7 @@ exporters:
 // TestAgentGatewayIntake: what happens on an agent's host goes raw to the gateway, which has the rules, and from there to the
 // intake; only who has a certificate gets in.
 func TestAgentGatewayIntake(t *testing.T) {
-	needRoot(t)
+	collectortest.NeedRoot(t, collectortest.LoadBPF)
 	picket(t)
 	intake := startIntake(t, 0)
 	d := newDeployment(t, "", intake.url())
@@ -128,12 +129,12 @@ rules:
 `, "DIR", d.dir)), 0o600))
 	d.noRateLimits = true
 	require.NoError(t, os.Mkdir(filepath.Join(d.dir, "jobs"), 0o755))
-	actor := startActor(t)
+	actor := collectortest.StartActor(t)
 	gateway := d.gateway("yaml:processors: {security_rules: {enforcement: {enabled: true}}}")
-	agent := d.agent(actor.pid())
+	agent := d.agent(actor.PID())
 
 	const long = 600 // execs, each of a record of 10 KB and more: more in a batch than a gRPC message may have by default
-	actor.run(fmt.Sprintf(`
+	actor.Run(fmt.Sprintf(`
 echo '* * * * * root id' > %[1]s/jobs/job
 cp /bin/sleep %[1]s/copy
 cp /bin/true %[1]s/true
@@ -167,7 +168,7 @@ i=0; while [ $i -lt %[2]d ]; do %[1]s/true many $i $word $word $word $word; i=$(
 	assert.Equal(t, "open", w.Evt.Name)
 	assert.Equal(t, "Success", w.Evt.Outcome)
 	assert.Equal(t, d.dir+"/jobs/job", w.File.Path)
-	assert.Equal(t, actor.pid(), w.Process.PPID)
+	assert.Equal(t, actor.PID(), w.Process.PPID)
 	assert.Equal(t, "root", w.Process.User)
 	assert.WithinDuration(t, time.Now(), w.Date, 3*time.Minute)
 	l := w.log
@@ -205,27 +206,27 @@ i=0; while [ $i -lt %[2]d ]; do %[1]s/true many $i $word $word $word $word; i=$(
 	require.Error(t, newClient(t, d.otlp, config).try(newSource("stranger", 0).next(1)), "a certificate of somebody else's")
 	require.NoError(t, newClient(t, d.otlp, d.ca.client("agent")).try(newSource("known", 0).next(1)))
 
-	require.Zero(t, agent.metric("otelcol_receiver_ebpf_security_events_dropped"))
-	require.Zero(t, agent.metric("otelcol_exporter_send_failed_log_records"))
-	require.Zero(t, gateway.metric("otelcol_exporter_send_failed_log_records"))
-	agent.stop()
-	gateway.stop()
+	require.Zero(t, agent.Metric("otelcol_receiver_ebpf_security_events_dropped"))
+	require.Zero(t, agent.Metric("otelcol_exporter_send_failed_log_records"))
+	require.Zero(t, gateway.Metric("otelcol_exporter_send_failed_log_records"))
+	agent.Stop()
+	gateway.Stop()
 }
 
 // TestAgentAlone: an agent that has the rules itself sends detections to the intake, or to a backend that takes OTLP over HTTP.
 func TestAgentAlone(t *testing.T) {
-	needRoot(t)
+	collectortest.NeedRoot(t, collectortest.LoadBPF)
 	picket(t)
 	intake := intaketest.Start(t)
 	d := newDeployment(t, "", "")
 	require.NoError(t, os.WriteFile(d.policy, []byte("version: 1.0.0\nrules: [{id: made, expression: 'mkdir.file.path == \""+d.dir+"/made\"', tags: {severity: critical}}]\n"), 0o600))
-	actor := startActor(t)
-	scope := fmt.Sprintf("\nreceivers: {ebpf_security: {scope: {process_trees: [%d]}}}\n", actor.pid())
+	actor := collectortest.StartActor(t)
+	scope := fmt.Sprintf("\nreceivers: {ebpf_security: {scope: {process_trees: [%d]}}}\n", actor.PID())
 	toDatadog := newCollector(t, picket(t), "agent", d.env("agent"), example(t, "agent.yaml"),
 		scope+fmt.Sprintf("exporters: {csm_threats: {endpoint: %s, sending_queue: {batch: {flush_timeout: 200ms}}}}", intake.URL()))
 	toOther := newCollector(t, picket(t), "other", append(d.env("other"), "PICKET_OTLP_ENDPOINT="+d.sink.startHTTP(), "PICKET_OTLP_AUTHORIZATION=Bearer of-the-test"),
 		example(t, "otlp.yaml"), scope)
-	actor.run("mkdir " + d.dir + "/made")
+	actor.Run("mkdir " + d.dir + "/made")
 
 	logs := intake.WaitLogs(30*time.Second, func(logs []intaketest.Log) bool {
 		return slices.ContainsFunc(logs, func(l intaketest.Log) bool { return l.Tag("rule_id") == "made" })
@@ -247,6 +248,6 @@ func TestAgentAlone(t *testing.T) {
 	assert.Equal(t, "file.mkdir", copies[0].name)
 	assert.Equal(t, d.dir+"/made", copies[0].path)
 	assert.Equal(t, []string{"Bearer of-the-test", "picket"}, []string{d.sink.authorization, copies[0].service})
-	toDatadog.stop()
-	toOther.stop()
+	toDatadog.Stop()
+	toOther.Stop()
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/picketsec/picket/internal/collectortest"
 	"github.com/picketsec/picket/internal/intaketest"
 )
 
@@ -77,7 +78,7 @@ func profile(t *testing.T) []string {
 // startContainer runs the container of the DaemonSet as a container runtime does: the image's one file, no more capabilities
 // than the manifest adds, a root that cannot be written to, the seccomp profile, namespaces of its own but for those that the
 // manifest takes from the host.
-func startContainer(t *testing.T, e *example, seccomp []byte) *process {
+func startContainer(t *testing.T, e *example, seccomp []byte) *collectortest.Process {
 	t.Helper()
 	runc := needCommand(t, "runc", "runc")
 	text, err := os.ReadFile(root + "deploy/kubernetes/agent/daemonset.yaml")
@@ -98,7 +99,7 @@ func startContainer(t *testing.T, e *example, seccomp []byte) *process {
 	require.NoError(t, os.Chown(filepath.Join(dir, "storage"), 0, 0))
 	image := filepath.Join(dir, "image/usr/bin")
 	require.NoError(t, os.MkdirAll(image, 0o755))
-	copyTo(t, binary(t, "picket"), image+"/picket")
+	collectortest.CopyProgram(t, collectortest.Binary(t, "picket"), image+"/picket")
 
 	type object = map[string]any
 	bind := func(from, to string, readOnly bool) object {
@@ -171,54 +172,54 @@ func startContainer(t *testing.T, e *example, seccomp []byte) *process {
 	})
 	state := filepath.Join(dir, "state")
 	t.Cleanup(func() { _ = exec.Command(runc, "--root", state, "delete", "--force", id).Run() })
-	return run(t, exec.Command(runc, "--root", state, "run", "--bundle", dir, id))
+	return collectortest.Start(t, exec.Command(runc, "--root", state, "run", "--bundle", dir, id))
 }
 
 func TestContainer(t *testing.T) {
-	needRoot(t)
-	dir := openDir(t)
+	collectortest.NeedRoot(t, toGiveCapabilities)
+	dir := collectortest.OpenDir(t)
 	closed := filepath.Join(dir, "closed")
 	require.NoError(t, os.Mkdir(closed, 0o700))
 	require.NoError(t, os.WriteFile(closed+"/file", nil, 0o644))
-	a := startActor(t, "DD_SERVICE=before")
+	a := collectortest.StartActor(t, "DD_SERVICE=before")
 	e := example{
 		name: "agent.yaml", dir: dir, intake: intaketest.Start(t),
 		policy:   "version: 1.0.0\nrules:\n  - {id: closed, expression: 'chmod.file.path == \"" + closed + "/file\"'}\n",
-		override: fmt.Sprintf("receivers: {ebpf_security: {scope: {process_trees: [%d]}}}", a.pid()),
+		override: fmt.Sprintf("receivers: {ebpf_security: {scope: {process_trees: [%d]}}}", a.PID()),
 	}
 	seccomp, err := os.ReadFile(seccompFile)
 	require.NoError(t, err)
 	p := startContainer(t, &e, seccomp)
-	require.True(t, p.ready())
+	require.True(t, p.Ready())
 
-	a.do("chmod 600 " + closed + "/file")
+	a.Do("chmod 600 " + closed + "/file")
 	d := await(t, e.intake, "closed")["closed"]
-	assert.Equal(t, inodeOf(t, closed+"/file"), d.get("file", "inode"))
-	assert.Equal(t, "root", d.get("process", "user"), "/etc/passwd of the host")
-	parent, ok := d.get("process", "parent").(map[string]any)
+	assert.Equal(t, inodeOf(t, closed+"/file"), d.Get("file", "inode"))
+	assert.Equal(t, "root", d.Get("process", "user"), "/etc/passwd of the host")
+	parent, ok := d.Get("process", "parent").(map[string]any)
 	require.True(t, ok)
-	assert.EqualValues(t, a.pid(), parent["pid"])
+	assert.EqualValues(t, a.PID(), parent["pid"])
 	assert.Contains(t, parent["envs"], "DD_SERVICE=before")
-	for line := range strings.Lines(p.log.String()) {
+	for line := range strings.Lines(p.Log.String()) {
 		assert.NotContains(t, line, "\twarn\t")
 		assert.NotContains(t, line, "\terror\t")
 	}
-	assert.Nil(t, d.get("process", "container"), "it is on the host")
-	p.stop()
+	assert.Nil(t, d.Get("process", "container"), "it is on the host")
+	p.Stop()
 	assert.Empty(t, e.intake.Problems())
 }
 
 // TestContainerWithoutBPF: the seccomp profile of an old container runtime forbids bpf(2) whatever the capabilities are, and the
 // collector says that this is it.
 func TestContainerWithoutBPF(t *testing.T) {
-	needRoot(t)
+	collectortest.NeedRoot(t, toGiveCapabilities)
 	seccomp, err := os.ReadFile(seccompFile)
 	require.NoError(t, err)
 	e := example{
-		name: "agent.yaml", dir: openDir(t), intake: intaketest.Start(t), policy: "version: 1.0.0\nrules:\n  - {id: any, expression: 'mkdir.file.path == \"/x\"'}\n",
+		name: "agent.yaml", dir: collectortest.OpenDir(t), intake: intaketest.Start(t), policy: "version: 1.0.0\nrules:\n  - {id: any, expression: 'mkdir.file.path == \"/x\"'}\n",
 		override: fmt.Sprintf("receivers: {ebpf_security: {scope: {process_trees: [%d]}}}", os.Getpid()),
 	}
 	p := startContainer(t, &e, bytes.Replace(seccomp, []byte(`"bpf", `), nil, 1))
-	require.False(t, p.ready())
-	assert.Contains(t, p.log.String(), "a seccomp profile, lockdown=confidentiality or a security module forbids bpf(2)")
+	require.False(t, p.Ready())
+	assert.Contains(t, p.Log.String(), "a seccomp profile, lockdown=confidentiality or a security module forbids bpf(2)")
 }

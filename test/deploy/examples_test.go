@@ -16,6 +16,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/picketsec/picket/internal/collectortest"
 )
 
 // validate returns what `picket validate` says of configurations.
@@ -38,7 +40,7 @@ func examples(t *testing.T, pattern string) []string {
 }
 
 func TestExamplesValidate(t *testing.T) {
-	exe := binary(t, "picket")
+	exe := collectortest.Binary(t, "picket")
 	for _, file := range examples(t, "*.yaml") {
 		files := []string{file}
 		if filepath.Base(file) == "datadog.yaml" { // an addition
@@ -58,7 +60,7 @@ var unknown = regexp.MustCompile(`^'(receivers|exporters)' unknown type: "(\w+)"
 func TestFullExamples(t *testing.T) {
 	manifest, err := os.ReadFile(root + "builder-config.full.yaml")
 	require.NoError(t, err)
-	full := filepath.Join(filepath.Dir(binary(t, "picket")), "picket-full")
+	full := filepath.Join(filepath.Dir(collectortest.Binary(t, "picket")), "picket-full")
 	_, missing := os.Stat(full)
 	for _, file := range examples(t, "full/*.yaml") {
 		if missing == nil {
@@ -66,7 +68,7 @@ func TestFullExamples(t *testing.T) {
 			require.NoError(t, err, "%s: %s", file, out)
 			continue
 		}
-		out, err := validate(binary(t, "picket"), file)
+		out, err := validate(collectortest.Binary(t, "picket"), file)
 		require.Error(t, err, file)
 		found := 0
 		for line := range strings.Lines(out) {

@@ -17,12 +17,14 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/picketsec/picket/internal/collectortest"
 )
 
 // TestImage looks at what the Dockerfile says, and runs the binary in a root directory that has nothing else, as in the image.
 // TestContainer runs it in such a root as a sensor.
 func TestImage(t *testing.T) {
-	needRoot(t)
+	collectortest.NeedRoot(t, toGiveCapabilities)
 	text, err := os.ReadFile(root + "Dockerfile")
 	require.NoError(t, err)
 	_, last, ok := strings.Cut(string(text), "\nFROM scratch\n")
@@ -45,16 +47,16 @@ func TestImage(t *testing.T) {
 		}
 	}
 
-	exe := binary(t, "picket")
+	exe := collectortest.Binary(t, "picket")
 	f, err := elf.Open(exe)
 	require.NoError(t, err)
 	defer f.Close()
 	for _, p := range f.Progs {
 		assert.NotEqual(t, elf.PT_INTERP, p.Type, "it needs a dynamic loader")
 	}
-	dir := openDir(t)
+	dir := collectortest.OpenDir(t)
 	require.NoError(t, os.MkdirAll(dir+"/usr/bin", 0o755))
-	copyTo(t, exe, dir+"/usr/bin/picket")
+	collectortest.CopyProgram(t, exe, dir+"/usr/bin/picket")
 	config, err := os.ReadFile(root + "examples/gateway.yaml")
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(dir+"/config.yaml", config, 0o644))

@@ -8,12 +8,11 @@ package deploy
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -21,6 +20,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/picketsec/picket/internal/collectortest"
 	"github.com/picketsec/picket/internal/intaketest"
 )
 
@@ -129,47 +129,34 @@ func documented(t *testing.T) map[string]bool {
 // scrape returns the metrics of a collector that runs, with their labels.
 func scrape(t *testing.T) map[string][]string {
 	t.Helper()
-	a := startActor(t)
+	a := collectortest.StartActor(t)
 	e := example{
-		name: "agent.yaml", dir: openDir(t), intake: intaketest.Start(t), policy: "version: 1.0.0\nrules:\n  - {id: made, expression: 'mkdir.file.name == \"picket-made\"'}\n",
-		override: fmt.Sprintf("receivers: {ebpf_security: {scope: {process_trees: [%d]}}}", a.pid()),
+		name: "agent.yaml", dir: collectortest.OpenDir(t), intake: intaketest.Start(t), policy: "version: 1.0.0\nrules:\n  - {id: made, expression: 'mkdir.file.name == \"picket-made\"'}\n",
+		override: fmt.Sprintf("receivers: {ebpf_security: {scope: {process_trees: [%d]}}}", a.PID()),
 	}
 	args, env := e.config(t)
-	cmd := exec.Command(binary(t, "picket"), args...)
+	cmd := exec.Command(collectortest.Binary(t, "picket"), args...)
 	cmd.Env = env
-	p := run(t, cmd)
-	require.True(t, p.ready())
-	a.do("mkdir " + e.dir + "/picket-made")
+	p := collectortest.Start(t, cmd)
+	require.True(t, p.Ready())
+	a.Do("mkdir " + e.dir + "/picket-made")
 	await(t, e.intake, "made")
-	var port string
 	for _, v := range env {
 		if v, ok := strings.CutPrefix(v, "PICKET_METRICS_PORT="); ok {
-			port = v
+			p.MetricsPort, _ = strconv.Atoi(v)
 		}
 	}
-	response, err := http.Get("http://127.0.0.1:" + port + "/metrics")
-	require.NoError(t, err)
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	require.NoError(t, err)
 	found := map[string][]string{}
-	for line := range strings.Lines(string(text)) {
-		if line[0] == '#' {
-			continue
-		}
-		name, labels, _ := strings.Cut(line, "{")
-		if labels == "" {
-			name, _, _ = strings.Cut(line, " ")
-		}
-		found[name] = append(found[name], labels)
+	for _, s := range p.Scrape() {
+		found[s.Name] = append(found[s.Name], s.Labels)
 	}
-	p.stop()
+	p.Stop()
 	return found
 }
 
 // TestMetricsExist: no rule and no panel is about a metric that nobody has.
 func TestMetricsExist(t *testing.T) {
-	needRoot(t)
+	collectortest.NeedRoot(t, toGiveCapabilities)
 	known := documented(t)
 	running := scrape(t)
 	for name := range running {

@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/picketsec/picket/internal/collectortest"
 	"github.com/picketsec/picket/internal/intaketest"
 )
 
@@ -57,8 +58,8 @@ func makePod(t *testing.T, mount string) (picket, application string) {
 // TestSidecar runs the example in the cgroup of one container of a pod. It sees what the other container does, and nothing of
 // what is outside of the pod, in the cgroup namespace of the host and in one of its own, as runtimes give containers on v2.
 func TestSidecar(t *testing.T) {
-	needRoot(t)
-	exe := binary(t, "picket")
+	collectortest.NeedRoot(t, toGiveCapabilities)
+	exe := collectortest.Binary(t, "picket")
 	mounts := cgroupMounts()
 	if len(mounts) == 0 {
 		t.Skip("no cgroup hierarchy can be written to")
@@ -67,14 +68,14 @@ func TestSidecar(t *testing.T) {
 		for _, private := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s private=%v", filepath.Base(mount), private), func(t *testing.T) {
 				own, other := makePod(t, mount)
-				dir := openDir(t)
+				dir := collectortest.OpenDir(t)
 				e := example{
 					name: "sidecar.yaml", dir: dir, intake: intaketest.Start(t),
 					policy: strings.ReplaceAll("version: 1.0.0\nrules:\n  - {id: before, expression: 'mkdir.file.path == \"DIR/before\"'}\n"+
 						"  - {id: inside, expression: 'mkdir.file.path == \"DIR/inside\"'}\n  - {id: outside, expression: 'mkdir.file.path == \"DIR/outside\"'}\n", "DIR", dir),
 				}
-				inside, outside := startActor(t), startActor(t)
-				require.NoError(t, os.WriteFile(other+"/cgroup.procs", []byte(strconv.Itoa(inside.pid())), 0o600))
+				inside, outside := collectortest.StartActor(t), collectortest.StartActor(t)
+				require.NoError(t, os.WriteFile(other+"/cgroup.procs", []byte(strconv.Itoa(inside.PID())), 0o600))
 				args, env := e.config(t)
 				unshare := ""
 				if private {
@@ -82,17 +83,17 @@ func TestSidecar(t *testing.T) {
 				}
 				cmd := exec.Command("/bin/sh", slices.Concat([]string{"-c", `echo $$ > ` + own + `/cgroup.procs && exec ` + unshare + `"$0" "$@"`, exe}, args)...)
 				cmd.Env = env
-				p := run(t, cmd)
-				require.True(t, p.ready())
+				p := collectortest.Start(t, cmd)
+				require.True(t, p.Ready())
 
-				outside.do("mkdir " + dir + "/outside")
-				inside.do("mkdir " + dir + "/inside")
+				outside.Do("mkdir " + dir + "/outside")
+				inside.Do("mkdir " + dir + "/inside")
 				await(t, e.intake, "inside")
-				p.stop() // what was made until now is delivered
+				p.Stop() // what was made until now is delivered
 				found := detections(t, e.intake.Logs())
 				assert.NotContains(t, found, "outside")
-				assert.EqualValues(t, inside.pid(), found["inside"].get("process", "ppid"))
-				assert.Equal(t, strings.Repeat("b", 64), found["inside"].get("container", "id"))
+				assert.EqualValues(t, inside.PID(), found["inside"].Get("process", "ppid"))
+				assert.Equal(t, strings.Repeat("b", 64), found["inside"].Get("container", "id"))
 				assert.Empty(t, e.intake.Problems())
 			})
 		}
@@ -106,12 +107,12 @@ func TestSidecarOutsideOfAPod(t *testing.T) {
 	if strings.Contains(string(own), "kubepods") {
 		t.Skip("the test runs in a pod")
 	}
-	e := example{name: "sidecar.yaml", dir: openDir(t), intake: intaketest.Start(t), policy: "version: 1.0.0\nrules:\n  - {id: any, expression: 'mkdir.file.path == \"/x\"'}\n"}
+	e := example{name: "sidecar.yaml", dir: collectortest.OpenDir(t), intake: intaketest.Start(t), policy: "version: 1.0.0\nrules:\n  - {id: any, expression: 'mkdir.file.path == \"/x\"'}\n"}
 	args, env := e.config(t)
-	cmd := exec.Command(binary(t, "picket"), args...)
+	cmd := exec.Command(collectortest.Binary(t, "picket"), args...)
 	cmd.Env = env
-	p := run(t, cmd)
-	require.False(t, p.ready(), "it watches something")
-	assert.NotZero(t, p.cmd.ProcessState.ExitCode())
-	assert.Contains(t, p.log.String(), "scope: pod: self: the collector is in the ")
+	p := collectortest.Start(t, cmd)
+	require.False(t, p.Ready(), "it watches something")
+	assert.NotZero(t, p.Cmd.ProcessState.ExitCode())
+	assert.Contains(t, p.Log.String(), "scope: pod: self: the collector is in the ")
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/picketsec/picket/internal/collectortest"
 	"github.com/picketsec/picket/internal/intaketest"
 )
 
@@ -60,7 +61,7 @@ type facts struct {
 // TestUnitCapabilities runs the collector as the unit does: another user, in a mount namespace of its own, with the
 // capabilities of the unit and no others. Then without each of them: all are needed, and for what the receiver's README says.
 func TestUnitCapabilities(t *testing.T) {
-	needRoot(t)
+	collectortest.NeedRoot(t, toGiveCapabilities)
 	setpriv := needCommand(t, "setpriv", "util-linux")
 	settings := unit(t)
 	all := strings.Fields(one(t, settings, "AmbientCapabilities"))
@@ -68,9 +69,9 @@ func TestUnitCapabilities(t *testing.T) {
 	assert.Equal(t, "yes", one(t, settings, "NoNewPrivileges"))
 	assert.Equal(t, "yes", one(t, settings, "DynamicUser"))
 
-	dir := openDir(t)
+	dir := collectortest.OpenDir(t)
 	exe := filepath.Join(dir, "picket")
-	copyTo(t, binary(t, "picket"), exe)
+	collectortest.CopyProgram(t, collectortest.Binary(t, "picket"), exe)
 	for _, d := range []string{"open", "closed"} {
 		require.NoError(t, os.Mkdir(filepath.Join(dir, d), 0o700))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, d, "file"), nil, 0o644))
@@ -85,10 +86,10 @@ rules:
 
 	try := func(t *testing.T, caps []string) (f facts) {
 		t.Helper()
-		a := startActor(t, "DD_SERVICE=before")
+		a := collectortest.StartActor(t, "DD_SERVICE=before")
 		e := example{
-			name: "agent.yaml", dir: openDir(t), policy: policy, intake: intaketest.Start(t),
-			override: fmt.Sprintf("receivers: {ebpf_security: {scope: {process_trees: [%d]}}}", a.pid()),
+			name: "agent.yaml", dir: collectortest.OpenDir(t), policy: policy, intake: intaketest.Start(t),
+			override: fmt.Sprintf("receivers: {ebpf_security: {scope: {process_trees: [%d]}}}", a.PID()),
 		}
 		args, env := e.config(t)
 		set := "-all"
@@ -101,20 +102,20 @@ rules:
 		}, args)...)
 		cmd.Env = env
 		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS} // as all settings such as ProtectSystem do
-		p := run(t, cmd)
-		if !p.ready() {
-			lines := strings.Split(strings.TrimSpace(p.log.String()), "\n")
+		p := collectortest.Start(t, cmd)
+		if !p.Ready() {
+			lines := strings.Split(strings.TrimSpace(p.Log.String()), "\n")
 			return facts{start: lines[len(lines)-1]}
 		}
-		a.do(strings.ReplaceAll("chmod 600 DIR/open/file; chmod 600 DIR/closed/file", "DIR", dir))
+		a.Do(strings.ReplaceAll("chmod 600 DIR/open/file; chmod 600 DIR/closed/file", "DIR", dir))
 		found := await(t, e.intake, "open", "closed")
-		p.stop()
+		p.Stop()
 		require.Empty(t, e.intake.Problems())
-		f.open = found["open"].get("file", "inode") == inodeOf(t, dir+"/open/file")
-		f.closed = found["closed"].get("file", "inode") == inodeOf(t, dir+"/closed/file")
-		parent, ok := found["open"].get("process", "parent").(map[string]any)
+		f.open = found["open"].Get("file", "inode") == inodeOf(t, dir+"/open/file")
+		f.closed = found["closed"].Get("file", "inode") == inodeOf(t, dir+"/closed/file")
+		parent, ok := found["open"].Get("process", "parent").(map[string]any)
 		require.True(t, ok)
-		require.EqualValues(t, a.pid(), parent["pid"])
+		require.EqualValues(t, a.PID(), parent["pid"])
 		envs, _ := parent["envs"].([]any)
 		f.environment = slices.Contains(envs, any("DD_SERVICE=before"))
 		return f
@@ -148,7 +149,7 @@ var syscallLine = regexp.MustCompile(`^\d+ +([a-z0-9_]+)\((.*)`)
 // TestUnitSandbox traces a whole life of the collector, and looks whether it does anything that the unit forbids. systemd, which would
 // forbid it, does not run in all places where tests do.
 func TestUnitSandbox(t *testing.T) {
-	needRoot(t)
+	collectortest.NeedRoot(t, toGiveCapabilities)
 	strace := needCommand(t, "strace", "strace")
 	analyze := needCommand(t, "systemd-analyze", "systemd")
 	settings := unit(t)
@@ -175,20 +176,20 @@ func TestUnitSandbox(t *testing.T) {
 	require.Greater(t, len(may), 100)
 	families := strings.Fields(one(t, settings, "RestrictAddressFamilies"))
 
-	dir := openDir(t)
-	a := startActor(t)
+	dir := collectortest.OpenDir(t)
+	a := collectortest.StartActor(t)
 	e := example{
 		name: "agent.yaml", dir: dir, intake: intaketest.Start(t),
 		policy:   "version: 1.0.0\nrules:\n  - {id: made, expression: 'mkdir.file.path == \"" + dir + "/made\"'}\n",
-		override: fmt.Sprintf("receivers: {ebpf_security: {scope: {process_trees: [%d]}}}", a.pid()),
+		override: fmt.Sprintf("receivers: {ebpf_security: {scope: {process_trees: [%d]}}}", a.PID()),
 	}
 	args, env := e.config(t)
 	trace := filepath.Join(dir, "trace")
-	cmd := exec.Command(strace, slices.Concat([]string{"-f", "-qq", "-s0", "-o", trace, binary(t, "picket")}, args)...)
+	cmd := exec.Command(strace, slices.Concat([]string{"-f", "-qq", "-s0", "-o", trace, collectortest.Binary(t, "picket")}, args)...)
 	cmd.Env = env
-	p := run(t, cmd)
-	require.True(t, p.ready())
-	a.do("mkdir " + dir + "/made")
+	p := collectortest.Start(t, cmd)
+	require.True(t, p.Ready())
+	a.Do("mkdir " + dir + "/made")
 	await(t, e.intake, "made")
 	// strace is told to end, and passes it on to nobody: the collector is its only child.
 	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", cmd.Process.Pid, cmd.Process.Pid))
@@ -197,8 +198,8 @@ func TestUnitSandbox(t *testing.T) {
 	_, err = fmt.Sscan(string(children), &collector)
 	require.NoError(t, err)
 	require.NoError(t, syscall.Kill(collector, syscall.SIGTERM))
-	<-p.done
-	require.Contains(t, p.log.String(), "Shutdown complete")
+	<-p.Done
+	require.Contains(t, p.Log.String(), "Shutdown complete")
 
 	text, err := os.ReadFile(trace)
 	require.NoError(t, err)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/picketsec/picket/internal/collectortest"
 	"github.com/picketsec/picket/internal/intaketest"
 )
 
@@ -28,7 +29,7 @@ rules:
 
 // TestBadInputStops: what cannot work ends the collector with one message that says what and where.
 func TestBadInputStops(t *testing.T) {
-	picket := binary(t, "picket")
+	picket := collectortest.Binary(t, "picket")
 	dir := t.TempDir()
 	good := filepath.Join(dir, "good.policy")
 	require.NoError(t, os.WriteFile(good, []byte(goodRule), 0o600))
@@ -64,7 +65,7 @@ service:
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			if name == "no such process" {
-				needRoot(t)
+				collectortest.NeedRoot(t, collectortest.LoadBPF)
 			}
 			cmd := exec.Command(picket, "--config", "yaml:"+test.config)
 			out, err := cmd.CombinedOutput()
@@ -75,14 +76,9 @@ service:
 		})
 	}
 	t.Run("no root", func(t *testing.T) {
-		needRoot(t)                                  // to give it up
-		open, err := os.MkdirTemp("", "picket-e2e-") //nolint:usetesting // a test's own directory is closed to others
-		require.NoError(t, err)
-		t.Cleanup(func() { _ = os.RemoveAll(open) })
-		require.NoError(t, os.Chmod(open, 0o755))
-		data, err := os.ReadFile(picket)
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(open, "picket"), data, 0o755))
+		collectortest.NeedRoot(t, collectortest.LoadBPF) // to give it up
+		open := collectortest.OpenDir(t)
+		collectortest.CopyProgram(t, picket, filepath.Join(open, "picket"))
 		require.NoError(t, os.WriteFile(filepath.Join(open, "good.policy"), []byte(goodRule), 0o644))
 		cmd := exec.Command(filepath.Join(open, "picket"), "--config", "yaml:"+config("", filepath.Join(open, "good.policy")))
 		cmd.Dir = open
@@ -96,8 +92,8 @@ service:
 // TestBadRuleKeepsTheOthers: a rule that does not compile is named with its place, and the other rules work; so they do
 // after the file was replaced by one that is no YAML.
 func TestBadRuleKeepsTheOthers(t *testing.T) {
-	needRoot(t)
-	binary(t, "picket")
+	collectortest.NeedRoot(t, collectortest.LoadBPF)
+	collectortest.Binary(t, "picket")
 	dir := t.TempDir()
 	file := filepath.Join(dir, "test.policy")
 	write := func(text string) {
@@ -107,10 +103,10 @@ func TestBadRuleKeepsTheOthers(t *testing.T) {
 	}
 	write(goodRule + `  - {id: broken, expression: 'exec.file.nam == "x"'}` + "\n")
 	intake := intaketest.Start(t)
-	actor := startActor(t)
-	c := start(t, setup{scope: actor.pid(), policy: file, intake: intake.URL(), dir: t.TempDir()})
-	require.Contains(t, c.log.String(), "exec.file.name", "the nearest field is named")
-	require.Contains(t, c.log.String(), "test.policy:5:")
+	actor := collectortest.StartActor(t)
+	c := start(t, setup{scope: actor.PID(), policy: file, intake: intake.URL(), dir: t.TempDir()})
+	require.Contains(t, c.Log.String(), "exec.file.name", "the nearest field is named")
+	require.Contains(t, c.Log.String(), "test.policy:5:")
 
 	runs := func(rule string) (n int) {
 		for _, l := range intake.Logs() {
@@ -121,23 +117,23 @@ func TestBadRuleKeepsTheOthers(t *testing.T) {
 		return n
 	}
 	require.Eventually(t, func() bool {
-		actor.run("/bin/true")
+		actor.Run("/bin/true")
 		return runs("ran_true") > 0
 	}, 30*time.Second, 300*time.Millisecond)
 
 	write("rules: [\n")
-	require.Eventually(t, func() bool { return strings.Count(c.log.String(), "test.policy") > 1 }, 30*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Count(c.Log.String(), "test.policy") > 1 }, 30*time.Second, 50*time.Millisecond)
 	before := runs("ran_true")
 	require.Eventually(t, func() bool {
-		actor.run("/bin/true")
+		actor.Run("/bin/true")
 		return runs("ran_true") > before
 	}, 30*time.Second, 300*time.Millisecond, "the rules before are still in use")
 
 	write(strings.ReplaceAll(goodRule, "ran_true", "ran_true_again"))
 	require.Eventually(t, func() bool {
-		actor.run("/bin/true")
+		actor.Run("/bin/true")
 		return runs("ran_true_again") > 0
 	}, 30*time.Second, 300*time.Millisecond, "the new rules are in use")
-	c.stop()
+	c.Stop()
 	require.Empty(t, intake.Problems())
 }

@@ -10,82 +10,21 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/plog"
 
+	"github.com/picketsec/picket/internal/collectortest"
 	"github.com/picketsec/picket/internal/event"
 	"github.com/picketsec/picket/internal/intaketest"
 )
-
-// binary returns the path of a built program. `make test` builds them first.
-func binary(t *testing.T, name string) string {
-	t.Helper()
-	dir := os.Getenv("PICKET_BIN")
-	if dir == "" {
-		dir = "../../bin"
-	}
-	path, err := filepath.Abs(filepath.Join(dir, name))
-	require.NoError(t, err)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("needs %s: run make build", path)
-	}
-	return path
-}
-
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to load BPF programs")
-	}
-}
-
-// buffer collects what a process writes.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
-// collector is a running picket.
-type collector struct {
-	t       *testing.T
-	cmd     *exec.Cmd
-	log     *buffer
-	metrics string
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
 
 // setup is what a collector of these tests is started with.
 type setup struct {
@@ -127,9 +66,9 @@ func checkRaw(t *testing.T, file string) []string {
 }
 
 // start starts picket and waits until it watches.
-func start(t *testing.T, s setup) *collector {
+func start(t *testing.T, s setup) *collectortest.Process {
 	t.Helper()
-	port := freePort(t)
+	port := collectortest.FreePort(t)
 	config := fmt.Sprintf(`
 extensions:
   file_storage: {directory: %[1]s, create_directory: true}
@@ -160,99 +99,23 @@ service:
 	if s.extra != "" {
 		args = append(args, "--config", "yaml:"+s.extra)
 	}
-	c := &collector{t: t, log: &buffer{}, cmd: exec.Command(binary(t, "picket"), args...), metrics: fmt.Sprintf("http://127.0.0.1:%d/metrics", port)}
-	c.cmd.Stdout, c.cmd.Stderr = c.log, c.log
-	require.NoError(t, c.cmd.Start())
-	t.Cleanup(func() {
-		_ = c.cmd.Process.Kill()
-		_ = c.cmd.Wait()
-		if t.Failed() {
-			t.Log(c.log.String())
-		}
-	})
-	require.Eventually(t, func() bool { return strings.Contains(c.log.String(), "Everything is ready") }, 60*time.Second, 20*time.Millisecond,
-		"the collector did not become ready")
-	return c
+	p := collectortest.Start(t, exec.Command(collectortest.Binary(t, "picket"), args...))
+	p.MetricsPort = port
+	p.AwaitReady()
+	return p
 }
 
-// stop ends the collector in order.
-func (c *collector) stop() {
-	c.t.Helper()
-	require.NoError(c.t, c.cmd.Process.Signal(syscall.SIGTERM))
-	require.NoError(c.t, c.cmd.Wait(), "the collector's exit")
-}
-
-// kill ends it as a crash would.
-func (c *collector) kill() {
-	c.t.Helper()
-	require.NoError(c.t, c.cmd.Process.Kill())
-	_ = c.cmd.Wait()
-}
-
-// metric sums up the series of a metric whose labels contain all of with.
-func (c *collector) metric(name string, with ...string) (sum float64) {
-	resp, err := http.Get(c.metrics)
-	if err != nil {
-		return -1
-	}
-	defer resp.Body.Close()
-	var b bytes.Buffer
-	_, err = b.ReadFrom(resp.Body)
-	require.NoError(c.t, err)
-lines:
-	for line := range strings.SplitSeq(b.String(), "\n") {
-		series, value, ok := cutLast(line, " ")
-		full, _, _ := strings.Cut(series, "{")
-		if !ok || strings.TrimSuffix(full, "_total") != name {
-			continue
-		}
-		for _, w := range with {
-			if !strings.Contains(series, w) {
-				continue lines
-			}
-		}
-		v, err := strconv.ParseFloat(value, 64)
-		require.NoError(c.t, err)
-		sum += v
-	}
-	return sum
-}
-
-func cutLast(s, sep string) (before, after string, ok bool) {
-	i := strings.LastIndex(s, sep)
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+len(sep):], true
-}
-
-// detection is one log that the intake took, as far as the tests look at it.
-type detection map[string]any
-
-// get follows the members; nil if one is missing.
-func (d detection) get(path ...string) any {
-	var v any = map[string]any(d)
-	for _, p := range path {
-		m, ok := v.(map[string]any)
-		if !ok {
-			return nil
-		}
-		v = m[p]
-	}
-	return v
-}
-
-func (d detection) rule() string {
-	s, _ := d.get("agent", "rule_id").(string)
+func ruleOf(d intaketest.Detection) string {
+	s, _ := d.Get("agent", "rule_id").(string)
 	return s
 }
 
 // detections parses the logs that are detections, and checks each against the schema.
-func detections(t *testing.T, logs []intaketest.Log) (out []detection) {
+func detections(t *testing.T, logs []intaketest.Log) (out []intaketest.Detection) {
 	t.Helper()
 	schema := compileSchema(t)
 	for i := range logs {
-		var d detection
+		var d intaketest.Detection
 		require.NoError(t, json.Unmarshal([]byte(logs[i].Message), &d))
 		if d["service"] == "runtime-security-agent" {
 			continue // a report

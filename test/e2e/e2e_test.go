@@ -21,6 +21,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/picketsec/picket/internal/collectortest"
 	"github.com/picketsec/picket/internal/intaketest"
 )
 
@@ -65,13 +66,9 @@ rules:
 `
 
 func TestEveryEventReachesTheIntake(t *testing.T) {
-	needRoot(t)
-	binary(t, "picket")
-	dir, err := filepath.EvalSymlinks(t.TempDir())
-	require.NoError(t, err)
-	for d := dir; d != "/" && d != os.TempDir(); d = filepath.Dir(d) {
-		require.NoError(t, os.Chmod(d, 0o755)) // nobody must get as far as the file that it may not open
-	}
+	collectortest.NeedRoot(t, collectortest.LoadBPF)
+	collectortest.Binary(t, "picket")
+	dir := collectortest.OpenDir(t) // nobody must get as far as the file that it may not open
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "etc/cron.d"), 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "secret"), []byte("x"), 0o600))
 	copyExe(t, filepath.Join(dir, "nc"))
@@ -85,11 +82,11 @@ func TestEveryEventReachesTheIntake(t *testing.T) {
 	text := strings.NewReplacer("DIR", dir, "PORT", strconv.Itoa(port)).Replace(policy)
 	require.NoError(t, os.WriteFile(policyFile, []byte(text), 0o600))
 	intake := intaketest.Start(t)
-	actor := startActor(t)
-	s := setup{scope: actor.pid(), policy: policyFile, intake: intake.URL(), dir: t.TempDir()}
+	actor := collectortest.StartActor(t)
+	s := setup{scope: actor.PID(), policy: policyFile, intake: intake.URL(), dir: t.TempDir()}
 	c := start(t, s)
 
-	actor.run(fmt.Sprintf(`
+	actor.Run(fmt.Sprintf(`
 cd %s
 echo '* * * * * root id' > etc/cron.d/job.tmp
 mv etc/cron.d/job.tmp etc/cron.d/../cron.d/job
@@ -125,13 +122,13 @@ chown 12:34 owned
 	require.Empty(t, missing(), "rules whose detections did not arrive")
 	logs := intake.Logs()
 	require.Empty(t, intake.Problems(), "what the intake refused")
-	byRule := map[string]detection{}
+	byRule := map[string]intaketest.Detection{}
 	var rules []string
 	for _, d := range detections(t, logs) {
-		if _, ok := byRule[d.rule()]; !ok {
-			rules = append(rules, d.rule())
+		if _, ok := byRule[ruleOf(d)]; !ok {
+			rules = append(rules, ruleOf(d))
 		}
-		byRule[d.rule()] = d
+		byRule[ruleOf(d)] = d
 	}
 	slices.Sort(rules)
 	require.Equal(t, want, rules)
@@ -147,27 +144,27 @@ chown 12:34 owned
 	t.Run("cron_write", func(t *testing.T) {
 		d := byRule["cron_write"]
 		require.Equal(t, "Somebody wrote to a cron file", d["title"])
-		require.Equal(t, "7", d.get("agent", "rule_version"))
-		require.Equal(t, "test.policy", d.get("agent", "policy_name"))
-		require.Equal(t, "1.2.3", d.get("agent", "policy_version"))
+		require.Equal(t, "7", d.Get("agent", "rule_version"))
+		require.Equal(t, "test.policy", d.Get("agent", "policy_name"))
+		require.Equal(t, "1.2.3", d.Get("agent", "policy_version"))
 		require.Equal(t, map[string]any{"name": "open", "category": "File Activity", "outcome": "Success"}, d["evt"])
-		require.Equal(t, dir+"/etc/cron.d/job.tmp", d.get("file", "path"))
-		require.Equal(t, "job.tmp", d.get("file", "name"))
-		require.Equal(t, []any{"O_WRONLY", "O_CREAT", "O_TRUNC"}, d.get("file", "flags"))
-		require.Equal(t, 0o666, number(d.get("file", "destination", "mode")))
-		require.Equal(t, 0, number(d.get("process", "uid")))
-		require.Equal(t, "root", d.get("process", "user"))
-		require.Equal(t, "root", d.get("usr", "id"))
-		require.Equal(t, shell, d.get("process", "executable", "path"))
-		require.Equal(t, "/bin/sh", d.get("process", "argv0"))
-		require.Len(t, d.get("process", "args"), 1)
-		require.Equal(t, actor.pid(), number(d.get("process", "ppid")))
+		require.Equal(t, dir+"/etc/cron.d/job.tmp", d.Get("file", "path"))
+		require.Equal(t, "job.tmp", d.Get("file", "name"))
+		require.Equal(t, []any{"O_WRONLY", "O_CREAT", "O_TRUNC"}, d.Get("file", "flags"))
+		require.Equal(t, 0o666, number(d.Get("file", "destination", "mode")))
+		require.Equal(t, 0, number(d.Get("process", "uid")))
+		require.Equal(t, "root", d.Get("process", "user"))
+		require.Equal(t, "root", d.Get("usr", "id"))
+		require.Equal(t, shell, d.Get("process", "executable", "path"))
+		require.Equal(t, "/bin/sh", d.Get("process", "argv0"))
+		require.Len(t, d.Get("process", "args"), 1)
+		require.Equal(t, actor.PID(), number(d.Get("process", "ppid")))
 		// the lineage: the actor, then this test, of which only what identifies it is told
-		require.Equal(t, actor.pid(), number(d.get("process", "parent", "pid")))
-		ancestors, ok := d.get("process", "ancestors").([]any)
+		require.Equal(t, actor.PID(), number(d.Get("process", "parent", "pid")))
+		ancestors, ok := d.Get("process", "ancestors").([]any)
 		require.True(t, ok)
 		require.GreaterOrEqual(t, len(ancestors), 2)
-		self := detection(ancestors[1].(map[string]any))
+		self := intaketest.Detection(ancestors[1].(map[string]any))
 		require.Equal(t, os.Getpid(), number(self["pid"]))
 		require.Nil(t, self["args"], "arguments of a process outside of the scope")
 		require.Nil(t, self["envs"])
@@ -177,79 +174,79 @@ chown 12:34 owned
 	})
 	t.Run("renamed", func(t *testing.T) {
 		d := byRule["renamed"]
-		require.Equal(t, dir+"/etc/cron.d/job", d.get("file", "destination", "path"))
-		require.Equal(t, d.get("file", "destination", "inode"), d.get("file", "inode"))
+		require.Equal(t, dir+"/etc/cron.d/job", d.Get("file", "destination", "path"))
+		require.Equal(t, d.Get("file", "destination", "inode"), d.Get("file", "inode"))
 		st, err := os.Stat(dir + "/etc/cron.d/job")
 		require.NoError(t, err)
 		require.Equal(t, "job", st.Name())
-		require.Equal(t, 0o100644, number(d.get("file", "mode")))
-		require.Equal(t, "mv", d.get("process", "comm"))
+		require.Equal(t, 0o100644, number(d.Get("file", "mode")))
+		require.Equal(t, "mv", d.Get("process", "comm"))
 	})
 	t.Run("made_executable", func(t *testing.T) {
 		d := byRule["made_executable"]
-		require.Equal(t, 0o755, number(d.get("file", "destination", "mode")))
-		require.Equal(t, dir+"/dropped", d.get("file", "path"))
-		require.Nil(t, d.get("file", "mode"), "what it was before cannot be known of a path")
+		require.Equal(t, 0o755, number(d.Get("file", "destination", "mode")))
+		require.Equal(t, dir+"/dropped", d.Get("file", "path"))
+		require.Nil(t, d.Get("file", "mode"), "what it was before cannot be known of a path")
 	})
 	t.Run("ran_dropped", func(t *testing.T) {
 		d := byRule["ran_dropped"]
-		require.Equal(t, "Process Activity", d.get("evt", "category"))
-		require.Equal(t, dir+"/dropped", d.get("file", "path"), "a script is what was executed")
-		require.Equal(t, shell, d.get("process", "interpreter", "path"), "and its interpreter runs it")
-		envs, ok := d.get("process", "envs").([]any)
+		require.Equal(t, "Process Activity", d.Get("evt", "category"))
+		require.Equal(t, dir+"/dropped", d.Get("file", "path"), "a script is what was executed")
+		require.Equal(t, shell, d.Get("process", "interpreter", "path"), "and its interpreter runs it")
+		envs, ok := d.Get("process", "envs").([]any)
 		require.True(t, ok)
 		require.Contains(t, envs, "PASSWORD", "of most variables only the name")
 		require.Contains(t, envs, "PATH=/usr/bin:/bin", "of a few the value")
 	})
 	t.Run("netcat_from_shell", func(t *testing.T) {
 		d := byRule["netcat_from_shell"]
-		require.Equal(t, []any{"-v", "--password", "********", "127.0.0.1:" + strconv.Itoa(port)}, d.get("process", "args"))
+		require.Equal(t, []any{"-v", "--password", "********", "127.0.0.1:" + strconv.Itoa(port)}, d.Get("process", "args"))
 		var comms []string
-		for _, a := range d.get("process", "ancestors").([]any)[:3] {
+		for _, a := range d.Get("process", "ancestors").([]any)[:3] {
 			comms = append(comms, a.(map[string]any)["comm"].(string))
 		}
 		require.Equal(t, []string{"sh", "sh", "sh"}, comms)
 	})
 	t.Run("connected", func(t *testing.T) {
 		d := byRule["connected"]
-		require.Equal(t, "ETH_P_IP", d.get("network", "l3_protocol"))
-		require.Equal(t, "IP_PROTO_TCP", d.get("network", "l4_protocol"))
-		require.Equal(t, map[string]any{"ip": "127.0.0.1", "port": float64(port)}, d.get("network", "destination"))
-		require.Equal(t, "Success", d.get("evt", "outcome"))
+		require.Equal(t, "ETH_P_IP", d.Get("network", "l3_protocol"))
+		require.Equal(t, "IP_PROTO_TCP", d.Get("network", "l4_protocol"))
+		require.Equal(t, map[string]any{"ip": "127.0.0.1", "port": float64(port)}, d.Get("network", "destination"))
+		require.Equal(t, "Success", d.Get("evt", "outcome"))
 	})
 	t.Run("denied", func(t *testing.T) {
 		d := byRule["denied"]
-		require.Equal(t, "Refused", d.get("evt", "outcome"))
-		require.Equal(t, dir+"/secret", d.get("file", "path"))
-		require.Equal(t, 65534, number(d.get("process", "credentials", "euid")))
-		require.Equal(t, "nobody", d.get("process", "user"))
-		require.Equal(t, []any{}, d.get("process", "credentials", "cap_effective"))
+		require.Equal(t, "Refused", d.Get("evt", "outcome"))
+		require.Equal(t, dir+"/secret", d.Get("file", "path"))
+		require.Equal(t, 65534, number(d.Get("process", "credentials", "euid")))
+		require.Equal(t, "nobody", d.Get("process", "user"))
+		require.Equal(t, []any{}, d.Get("process", "credentials", "cap_effective"))
 	})
 	t.Run("owner_changed", func(t *testing.T) {
 		d := byRule["owner_changed"]
-		require.Equal(t, 12, number(d.get("file", "destination", "uid")))
-		require.Equal(t, 34, number(d.get("file", "destination", "gid")))
-		require.Equal(t, -1, number(d.get("file", "uid")), "whose it was before cannot be known of a path, and the schema wants a number")
-		require.NotZero(t, number(d.get("file", "inode")))
+		require.Equal(t, 12, number(d.Get("file", "destination", "uid")))
+		require.Equal(t, 34, number(d.Get("file", "destination", "gid")))
+		require.Equal(t, -1, number(d.Get("file", "uid")), "whose it was before cannot be known of a path, and the schema wants a number")
+		require.NotZero(t, number(d.Get("file", "inode")))
 	})
 	t.Run("linked", func(t *testing.T) {
 		d := byRule["linked"]
-		require.Equal(t, d.get("file", "inode"), d.get("file", "destination", "inode"))
+		require.Equal(t, d.Get("file", "inode"), d.Get("file", "destination", "inode"))
 	})
 	t.Run("exit", func(t *testing.T) {
 		d := byRule["forked"]
 		require.Equal(t, map[string]any{"cause": "EXITED", "code": float64(3)}, d["exit"])
-		require.Equal(t, true, d.get("process", "is_thread"), "a subshell has executed nothing")
-		require.NotNil(t, d.get("process", "exit_time"))
+		require.Equal(t, true, d.Get("process", "is_thread"), "a subshell has executed nothing")
+		require.NotNil(t, d.Get("process", "exit_time"))
 	})
 	t.Run("bound", func(t *testing.T) {
 		d := byRule["bound"]
-		require.Equal(t, "AF_INET", d.get("bind", "addr", "family"))
-		require.Equal(t, "127.0.0.1", d.get("bind", "addr", "ip"))
+		require.Equal(t, "AF_INET", d.Get("bind", "addr", "family"))
+		require.Equal(t, "127.0.0.1", d.Get("bind", "addr", "ip"))
 	})
-	require.Zero(t, c.metric("otelcol_receiver_ebpf_security_events_lost"))
-	require.Zero(t, c.metric("otelcol_receiver_ebpf_security_events_dropped"))
-	c.stop()
+	require.Zero(t, c.Metric("otelcol_receiver_ebpf_security_events_lost"))
+	require.Zero(t, c.Metric("otelcol_receiver_ebpf_security_events_dropped"))
+	c.Stop()
 	require.Subset(t, checkRaw(t, s.raw()), []string{
 		"process.exec", "process.fork", "process.exit", "file.open", "file.unlink", "file.rmdir", "file.rename", "file.mkdir",
 		"file.chmod", "file.chown", "file.link", "network.connect", "network.bind",
@@ -259,8 +256,8 @@ chown 12:34 owned
 // TestNothingAcknowledgedIsLost: the intake is down, the collector is killed, and after a restart with the intake up
 // everything that the queue had taken arrives, with a report of the time in between.
 func TestNothingAcknowledgedIsLost(t *testing.T) {
-	needRoot(t)
-	binary(t, "picket")
+	collectortest.NeedRoot(t, collectortest.LoadBPF)
+	collectortest.Binary(t, "picket")
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
 	policyFile := filepath.Join(dir, "test.policy")
@@ -271,23 +268,23 @@ rules:
 `), 0o600))
 	intake := intaketest.Start(t)
 	intake.Down()
-	actor := startActor(t)
-	s := setup{scope: actor.pid(), policy: policyFile, intake: intake.URL(), dir: t.TempDir()}
+	actor := collectortest.StartActor(t)
+	s := setup{scope: actor.PID(), policy: policyFile, intake: intake.URL(), dir: t.TempDir()}
 	c := start(t, s)
 
 	const files = 35 // below the burst of a rule's rate limit
 	write := func(from, to int) {
-		actor.run(fmt.Sprintf("i=%d; while [ $i -lt %d ]; do : > %s/f$i; i=$((i+1)); done", from, to, dir))
+		actor.Run(fmt.Sprintf("i=%d; while [ $i -lt %d ]; do : > %s/f$i; i=$((i+1)); done", from, to, dir))
 	}
 	write(0, files)
 	// Records count as acknowledged when the exporter's queue has them; with the intake down none leaves it.
 	require.Eventually(t, func() bool {
-		return c.metric("otelcol_processor_security_rules_detections", `rule="written"`) == files
+		return c.Metric("otelcol_processor_security_rules_detections", `rule="written"`) == files
 	}, 60*time.Second, 50*time.Millisecond)
-	require.Eventually(t, func() bool { return c.metric("otelcol_exporter_queue_size") >= 1 }, 30*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return c.Metric("otelcol_exporter_queue_size") >= 1 }, 30*time.Second, 50*time.Millisecond)
 	// The receiver stores how far it has come every second.
-	require.Eventually(t, func() bool { return c.metric("otelcol_process_uptime") > 3 }, 30*time.Second, 50*time.Millisecond)
-	c.kill()
+	require.Eventually(t, func() bool { return c.Metric("otelcol_process_uptime") > 3 }, 30*time.Second, 50*time.Millisecond)
+	c.Kill()
 	require.Empty(t, intake.Logs())
 
 	write(100, 105) // nobody sees these
@@ -298,7 +295,7 @@ rules:
 	paths := func(logs []intaketest.Log) map[string]bool {
 		m := map[string]bool{}
 		for _, d := range detections(t, logs) {
-			m[d.get("file", "name").(string)] = true
+			m[d.Get("file", "name").(string)] = true
 		}
 		return m
 	}
@@ -319,7 +316,7 @@ rules:
 	require.Positive(t, r.Restart.LastSequence)
 	require.Positive(t, r.Duration)
 	require.True(t, r.From.Before(r.To))
-	c.stop()
+	c.Stop()
 	require.Empty(t, intake.Problems())
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/plog"
 
+	"github.com/picketsec/picket/internal/collectortest"
 	"github.com/picketsec/picket/internal/event"
 	"github.com/picketsec/picket/internal/intaketest"
 )
@@ -43,8 +44,8 @@ rules:
 // TestEnforcement: a rule kills what it is about and hashes its file. The same records, sent to the same collector from
 // outside, kill nobody.
 func TestEnforcement(t *testing.T) {
-	needRoot(t)
-	binary(t, "picket")
+	collectortest.NeedRoot(t, collectortest.LoadBPF)
+	collectortest.Binary(t, "picket")
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
 	file := filepath.Join(dir, "x.policy")
@@ -52,10 +53,10 @@ func TestEnforcement(t *testing.T) {
 	sleep, err := os.ReadFile("/bin/sleep")
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "victim"), sleep, 0o700))
-	actor := startActor(t)
-	port, out := freePort(t), t.TempDir()
+	actor := collectortest.StartActor(t)
+	port, out := collectortest.FreePort(t), t.TempDir()
 	c := start(t, setup{
-		scope: actor.pid(), policy: file, intake: intaketest.Start(t).URL(), dir: out,
+		scope: actor.PID(), policy: file, intake: intaketest.Start(t).URL(), dir: out,
 		extra: fmt.Sprintf(`
 receivers:
   otlp: {protocols: {http: {endpoint: 127.0.0.1:%[1]d}}}
@@ -68,7 +69,7 @@ service:
     logs: {receivers: [ebpf_security, otlp], processors: [security_rules], exporters: [file/detected]}
 `, port, out),
 	})
-	actor.run(fmt.Sprintf(`
+	actor.Run(fmt.Sprintf(`
 cd %s
 s=0; ./victim 30 || s=$?
 echo $s > status
@@ -81,7 +82,7 @@ echo $! > bystander
 	require.NoError(t, err)
 	assert.Equal(t, "137\n", string(status), "killed by SIGKILL")
 	// The victim ends before the collector has written its line.
-	require.Eventually(t, func() bool { return strings.Contains(c.log.String(), "killing victim") }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(c.Log.String(), "killing victim") }, 10*time.Second, 10*time.Millisecond)
 
 	// The record of the bystander's open, with another name, comes back from outside.
 	records := func(file string) (logs []plog.Logs) {
@@ -149,6 +150,6 @@ echo $! > bystander
 	comm, err := os.ReadFile("/proc/" + strings.TrimSpace(string(bystander)) + "/comm")
 	require.NoError(t, err, "the bystander lives")
 	assert.Equal(t, "sleep\n", string(comm))
-	actor.run("kill " + string(bystander))
-	c.stop()
+	actor.Run("kill " + string(bystander))
+	c.Stop()
 }

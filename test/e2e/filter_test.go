@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/plog"
 
+	"github.com/picketsec/picket/internal/collectortest"
 	"github.com/picketsec/picket/internal/event"
 	"github.com/picketsec/picket/internal/intaketest"
 )
@@ -57,8 +58,8 @@ rules:
 // TestFilterChangesNoDetection runs two pipelines on the same events: in one the receiver leaves out what no rule can
 // match. Both must detect the same, also when the rules change meanwhile.
 func TestFilterChangesNoDetection(t *testing.T) {
-	needRoot(t)
-	binary(t, "picket")
+	collectortest.NeedRoot(t, collectortest.LoadBPF)
+	collectortest.Binary(t, "picket")
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
 	file := filepath.Join(dir, "x.policy")
@@ -69,10 +70,10 @@ func TestFilterChangesNoDetection(t *testing.T) {
 		require.NoError(t, os.Rename(file+"~", file))
 	}
 	use(filterPolicies[0])
-	actor := startActor(t)
+	actor := collectortest.StartActor(t)
 	out := t.TempDir()
 	c := start(t, setup{
-		scope: actor.pid(), policy: file, intake: intaketest.Start(t).URL(), dir: out,
+		scope: actor.PID(), policy: file, intake: intaketest.Start(t).URL(), dir: out,
 		extra: fmt.Sprintf(`
 extensions:
   security_policies/filtered: {paths: [%[3]s]} # variables are those of an extension
@@ -88,16 +89,16 @@ service:
   pipelines:
     logs: {receivers: [ebpf_security], processors: [security_rules], exporters: [file/all]}
     logs/filtered: {receivers: [ebpf_security/filtered], processors: [security_rules/filtered], exporters: [file/filtered]}
-`, actor.pid(), out, file),
+`, actor.PID(), out, file),
 	})
-	loads := func() int { return strings.Count(c.log.String(), "policies loaded") }
+	loads := func() int { return strings.Count(c.Log.String(), "policies loaded") }
 	for round := range 4 {
 		if round > 0 {
 			before := loads()
 			use(filterPolicies[round%2] + fmt.Sprintf("# %d\n", round))
 			require.Eventually(t, func() bool { return loads() >= before+2 }, 30*time.Second, 10*time.Millisecond)
 		}
-		actor.run(fmt.Sprintf(`
+		actor.Run(fmt.Sprintf(`
 cd %s
 for i in 1 2 3; do
 	mkdir d$i; rmdir d$i
@@ -115,9 +116,9 @@ done
 			}, 30*time.Second, 10*time.Millisecond, name)
 		}
 	}
-	emitted := c.metric("otelcol_receiver_ebpf_security_events_emitted")
-	filtered := c.metric("otelcol_receiver_ebpf_security_events_filtered")
-	c.stop()
+	emitted := c.Metric("otelcol_receiver_ebpf_security_events_emitted")
+	filtered := c.Metric("otelcol_receiver_ebpf_security_events_filtered")
+	c.Stop()
 	all, few := detected(t, out+"/all.json"), detected(t, out+"/filtered.json")
 	require.Equal(t, all, few)
 	var rules []string
@@ -145,9 +146,9 @@ func detected(t *testing.T, file string) (list []string) {
 					if kind, _ := lr.Attributes().Get(event.AttrRecordKind); kind.Str() != event.KindDetection {
 						continue
 					}
-					var d detection
+					var d intaketest.Detection
 					require.NoError(t, json.Unmarshal([]byte(lr.Body().Str()), &d))
-					list = append(list, fmt.Sprint(d.rule(), " ", d.get("evt", "name"), " ", d.get("process", "pid"), " ", d.get("process", "comm"), " ", d.get("file", "path")))
+					list = append(list, fmt.Sprint(ruleOf(d), " ", d.Get("evt", "name"), " ", d.Get("process", "pid"), " ", d.Get("process", "comm"), " ", d.Get("file", "path")))
 				}
 			}
 		}

@@ -23,6 +23,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 
+	"github.com/picketsec/picket/internal/collectortest"
 	"github.com/picketsec/picket/internal/event"
 	"github.com/picketsec/picket/internal/intaketest"
 )
@@ -111,10 +112,10 @@ func readCases(t *testing.T, file string) map[string]received {
 // TestExampleProcessors sends golden records through the processors of examples/processors.yaml as they are there, and looks
 // at what comes out: to a file, and from csm_threats.
 func TestExampleProcessors(t *testing.T) {
-	picket := binary(t, "picket")
+	picket := collectortest.Binary(t, "picket")
 	intake := intaketest.Start(t)
 	dir := t.TempDir()
-	port, out := freePort(t), filepath.Join(dir, "out.json")
+	port, out := collectortest.FreePort(t), filepath.Join(dir, "out.json")
 	cmd := exec.Command(picket, "--config", exampleProcessors, "--config", fmt.Sprintf(`yaml:
 receivers:
   otlp: {protocols: {http: {endpoint: "127.0.0.1:%d"}}}
@@ -125,18 +126,8 @@ service:
   pipelines:
     logs: {receivers: [otlp], exporters: [file, csm_threats]}
 `, port, out, intaketest.APIKey, intake.URL()))
-	cmd.Env = append(os.Environ(), fmt.Sprintf("PICKET_METRICS_PORT=%d", freePort(t)))
-	log := &buffer{}
-	cmd.Stdout, cmd.Stderr = log, log
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Log(log.String())
-		}
-	})
-	require.Eventually(t, func() bool { return strings.Contains(log.String(), "Everything is ready") }, 60*time.Second, 20*time.Millisecond)
+	cmd.Env = append(os.Environ(), fmt.Sprintf("PICKET_METRICS_PORT=%d", collectortest.FreePort(t)))
+	collectortest.Start(t, cmd).AwaitReady()
 
 	ld, sent := goldenLogs(t)
 	body, err := plogotlp.NewExportRequestFromLogs(ld).MarshalProto()
@@ -222,7 +213,7 @@ service:
 	found := detections(t, taken)
 	require.Len(t, found, 2)
 	for _, d := range found {
-		assert.Equal(t, "credentials", d.rule())
+		assert.Equal(t, "credentials", ruleOf(d))
 	}
 	for i := range taken {
 		if strings.Contains(taken[i].Message, `"original_rule_id"`) {

@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/picketsec/picket/internal/collectortest"
 	"github.com/picketsec/picket/receiver/ebpfsecurityreceiver"
 )
 
@@ -102,9 +103,7 @@ func TestPlaces(t *testing.T) { run(t, placeCases, nil) }
 
 // TestContainer runs a real container: its root is an overlay that the test makes.
 func TestContainer(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to load BPF programs")
-	}
+	collectortest.NeedRoot(t, collectortest.LoadBPF)
 	runtime, err := exec.LookPath("runc")
 	if err != nil {
 		if runtime, err = exec.LookPath("crun"); err != nil {
@@ -210,9 +209,7 @@ func held(t *testing.T, flags uintptr, file string) (pid int, release func()) {
 
 // Only what is in the scope is seen: a cgroup, or a pid namespace.
 func TestScopes(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to load BPF programs")
-	}
+	collectortest.NeedRoot(t, collectortest.LoadBPF)
 	for name, c := range map[string]struct {
 		flags uintptr
 		scope func(t *testing.T, pid int, last func(func())) ebpfsecurityreceiver.ScopeConfig

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/picketsec/picket/internal/collectortest"
 	"github.com/picketsec/picket/receiver/ebpfsecurityreceiver"
 )
 
@@ -110,9 +111,7 @@ var cases32 = cases("bits32", []testcase{{
 // build32 makes the 32-bit program. The test is skipped if it cannot run here.
 func build32(t *testing.T) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to load BPF programs")
-	}
+	collectortest.NeedRoot(t, collectortest.LoadBPF)
 	twin := map[string]string{"amd64": "386", "arm64": "arm"}[runtime.GOARCH]
 	build := exec.Command("go", "build", "-o", bits32(), "./testdata/bits32")
 	build.Env = append(os.Environ(), "GOARCH="+twin, "CGO_ENABLED=0")

@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
@@ -34,6 +33,7 @@ import (
 	"go.opentelemetry.io/collector/receiver/receivertest"
 	"golang.org/x/sys/unix"
 
+	"github.com/picketsec/picket/internal/collectortest"
 	"github.com/picketsec/picket/internal/event"
 	"github.com/picketsec/picket/receiver/ebpfsecurityreceiver"
 )
@@ -271,9 +271,7 @@ func start(t *testing.T, change func(*ebpfsecurityreceiver.Config)) *watch {
 // receive is start with a consumer of one's own. The receiver runs until stop is called.
 func receive(t *testing.T, next consumer.Logs, change func(*ebpfsecurityreceiver.Config)) (stop func()) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to load BPF programs")
-	}
+	collectortest.NeedRoot(t, collectortest.LoadBPF)
 	f := ebpfsecurityreceiver.NewFactory()
 	cfg := f.CreateDefaultConfig().(*ebpfsecurityreceiver.Config)
 	cfg.Scope.ProcessTrees = []int{os.Getpid()}
@@ -299,11 +297,7 @@ func run(t *testing.T, all []testcase, change func(*ebpfsecurityreceiver.Config)
 					t.Skip(why)
 				}
 			}
-			dir, err := filepath.EvalSymlinks(t.TempDir())
-			require.NoError(t, err)
-			for d := dir; strings.HasPrefix(d, os.TempDir()) && d != os.TempDir(); d = filepath.Dir(d) {
-				require.NoError(t, os.Chmod(d, 0o755)) // cases act as other users, too
-			}
+			dir := collectortest.OpenDir(t) // cases act as other users, too
 			cmd := exec.Command("/proc/self/exe")
 			cmd.Env = []string{actorEnv + "=" + c.name, dirEnv + "=" + dir, "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 			var out bytes.Buffer

@@ -15,14 +15,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/picketsec/picket/internal/collectortest"
 	"github.com/picketsec/picket/internal/event"
 )
 
 // A wait is ended by the first record after a pause, by the ring buffer that fills up, and by Interrupt.
 func TestDrainIsWoken(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to load BPF programs")
-	}
+	collectortest.NeedRoot(t, collectortest.LoadBPF)
 	exe, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.Command(exe)

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/picketsec/picket/internal/collectortest"
 	"github.com/picketsec/picket/internal/event"
 )
 
@@ -43,9 +44,7 @@ func opener() int {
 // BenchmarkKernel shows, by the kernel's own run-time statistics, what one run of the syscall programs costs: per open that
 // is traced, and per open outside of the scope.
 func BenchmarkKernel(b *testing.B) {
-	if os.Geteuid() != 0 {
-		b.Skip("needs root to load BPF programs")
-	}
+	collectortest.NeedRoot(b, collectortest.LoadBPF)
 	for i := range 2 * len(objects) {
 		scoped, object := i%2 == 0, objects[i/2].name
 		b.Run(object+"/"+map[bool]string{true: "open in scope", false: "open outside"}[scoped], func(b *testing.B) {

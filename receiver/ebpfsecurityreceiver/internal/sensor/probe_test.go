@@ -17,6 +17,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/picketsec/picket/internal/collectortest"
 )
 
 const probeEnv = "PICKET_TEST_PROBE"
@@ -69,9 +71,7 @@ func runProbe(t *testing.T, what string, attr *syscall.SysProcAttr) string {
 }
 
 func TestProbeSaysWhatIsMissing(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to take privileges and mounts away from a child")
-	}
+	collectortest.NeedRoot(t, "to take privileges and mounts away from a child")
 	t.Run("no BTF", func(t *testing.T) {
 		if _, err := os.Stat(btfPath); err != nil {
 			t.Skip("the kernel has no BTF to hide")

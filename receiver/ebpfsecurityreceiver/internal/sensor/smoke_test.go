@@ -26,6 +26,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/picketsec/picket/bpf"
+	"github.com/picketsec/picket/internal/collectortest"
 	"github.com/picketsec/picket/internal/event"
 )
 
@@ -288,9 +289,7 @@ type seen struct {
 // TestSmoke loads every program, attaches them, and looks at the records of one process that does everything once. It is
 // what runs in guests of other kernels, too.
 func TestSmoke(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to load BPF programs")
-	}
+	collectortest.NeedRoot(t, collectortest.LoadBPF)
 	for _, obj := range objects {
 		t.Run(obj.name, func(t *testing.T) {
 			running, err := kernelVersion()

@@ -15,14 +15,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/picketsec/picket/bpf"
+	"github.com/picketsec/picket/internal/collectortest"
 	"github.com/picketsec/picket/internal/event"
 )
 
 // A process's set goes with it, and where there is no room for one the calls are counted as lost.
 func TestUsedSets(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to load BPF programs")
-	}
+	collectortest.NeedRoot(t, collectortest.LoadBPF)
 	s, err := Open(&Options{Types: event.Set(event.TypeSyscalls), RingSize: 1 << 20, Scope: Scope{Trees: []uint32{uint32(os.Getpid())}}})
 	require.NoError(t, err)
 	defer s.Close()
