@@ -49,8 +49,7 @@ func StartActor(tb testing.TB, env ...string) *Actor {
 // PID is the pid of the actor itself.
 func (a *Actor) PID() int { return a.cmd.Process.Pid }
 
-// Begin makes the actor do a command, which must print nothing; Wait waits for its end. A program that is started by exec is the
-// actor's last, and prints its exit status itself.
+// Begin makes the actor do a command, which must print nothing; Wait waits for its end.
 func (a *Actor) Begin(command string) {
 	a.tb.Helper()
 	_, err := fmt.Fprintf(a.in, "%s\necho $?\n", command)

@@ -38,6 +38,7 @@ type fakeKernel struct {
 	mu     sync.Mutex
 	losses sensor.Losses
 	trees  map[uint32]bool
+	found  time.Time // when the last tree was added
 }
 
 func newFakeKernel(processes ...[]byte) *fakeKernel {
@@ -123,7 +124,7 @@ func (k *fakeKernel) Snapshot(handle func(*sensor.Record, error)) error {
 }
 
 func (k *fakeKernel) AddTree(pid uint32) error {
-	k.trees[pid] = true
+	k.trees[pid], k.found = true, time.Now()
 	return nil
 }
 

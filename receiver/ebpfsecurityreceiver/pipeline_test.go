@@ -428,6 +428,28 @@ func TestLosses(t *testing.T) {
 	assert.Equal(t, int64(10), f.count.lost[event.TypeOpen][bpf.SyscallPkLossPK_LOST_RING_FULL].Load())
 }
 
+// What a descendant of a process tree does before it is found is not seen, so a restart is over with the last of them.
+func TestRestartWithDescendants(t *testing.T) {
+	store := &memStorage{data: map[string][]byte{}}
+	self := uint32(os.Getpid())
+	var found time.Time
+	var logs []plog.Logs
+	for range 2 {
+		sink := new(consumertest.LogsSink)
+		f := newFixture(t, sink, func(c *Config) { c.Storage, c.Scope.ProcessTrees = &storageID, []int{int(self)} })
+		f.host.extensions = map[component.ID]component.Component{storageID: store}
+		f.fake.processes = [][]byte{snapshotOf(t, self, 1), snapshotOf(t, self+1, self)}
+		f.start(t)
+		f.stop(t)
+		logs, found = sink.AllLogs(), f.fake.found
+	}
+	got := reports(t, logs)
+	require.Len(t, got, 1)
+	to, err := time.Parse(time.RFC3339Nano, got[0].To)
+	require.NoError(t, err)
+	assert.False(t, to.Before(found), "%s, and the last was found at %s", to, found)
+}
+
 // With storage, the receiver after this one knows where it ended.
 func TestRestart(t *testing.T) {
 	store := &memStorage{data: map[string][]byte{}}

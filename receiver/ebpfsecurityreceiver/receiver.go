@@ -177,11 +177,11 @@ func (r *securityReceiver) Start(ctx context.Context, host component.Host) (err 
 		return err
 	}
 	r.conv.paths.layer = r.kernel.InUpperLayer
-	attached := event.Time(time.Now().UnixNano())
 	if r.telemetry, err = r.newTelemetry(); err != nil {
 		return err
 	}
-	if err := r.snapshot(scope.Trees); err != nil {
+	attached, err := r.snapshot(scope.Trees)
+	if err != nil {
 		return err
 	}
 	r.lastLoss = sensor.Losses{}
@@ -228,8 +228,9 @@ func (r *securityReceiver) newConverter() (*converter, error) {
 const maxSnapshots = 5
 
 // snapshot fills the process tree with what runs already. The descendants of the scope's process trees are found here:
-// from then on the kernel side adds their children itself.
-func (r *securityReceiver) snapshot(trees []uint32) error {
+// from then on the kernel side adds their children itself. It returns since when nothing of the scope is missed.
+func (r *securityReceiver) snapshot(trees []uint32) (attached event.Time, err error) {
+	attached = event.Time(time.Now().UnixNano())
 	var bad error
 	each := func(handle func(*sensor.Record)) error {
 		return r.kernel.Snapshot(func(rec *sensor.Record, err error) {
@@ -246,13 +247,13 @@ func (r *securityReceiver) snapshot(trees []uint32) error {
 		}
 		parents := map[uint32]uint32{}
 		if err := each(func(rec *sensor.Record) { parents[rec.Pid] = rec.Exec().Ppid }); err != nil {
-			return err
+			return 0, err
 		}
 		added := false
 		for pid := range parents {
 			if !r.kernel.InTrees(pid) && descends(pid, parents, r.kernel.InTrees) {
 				if err := r.kernel.AddTree(pid); err != nil {
-					return fmt.Errorf("scope: process_trees: %w", err)
+					return 0, fmt.Errorf("scope: process_trees: %w", err)
 				}
 				added = true
 			}
@@ -260,11 +261,12 @@ func (r *securityReceiver) snapshot(trees []uint32) error {
 		if !added {
 			break
 		}
+		attached = event.Time(time.Now().UnixNano()) // what these did before is not seen
 	}
 	if err := each(func(rec *sensor.Record) { r.conv.convert(rec) }); err != nil {
-		return err
+		return 0, err
 	}
-	return bad
+	return attached, bad
 }
 
 // descends says whether one of pid's ancestors is in the set. A chain of parents has no more than len(parents) steps.

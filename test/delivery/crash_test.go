@@ -172,7 +172,8 @@ func TestAgentSurvivesKills(t *testing.T) {
 
 	exe, err := os.Executable()
 	require.NoError(t, err)
-	actor.Begin(fmt.Sprintf("%s='%d %d %s %s' exec '%s'", openEnv, opens, rate, files, enough, exe))
+	// A descendant of the root of the tree: the agent finds it when it starts again.
+	actor.Begin(fmt.Sprintf("%s='%d %d %s %s' '%s'", openEnv, opens, rate, files, enough, exe))
 	emitted := func() float64 { return agent.Metric("otelcol_receiver_ebpf_security_events_emitted") }
 	eventually(t, time.Minute, func() bool { return emitted() > opens/5 }, "the agent makes no records")
 	gateway.Kill()
