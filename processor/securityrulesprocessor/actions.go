@@ -77,9 +77,10 @@ func (p *rules) execute(w *worker, a *policy.Action) {
 	case policy.ActionKill:
 		// What is to be hashed before the kill may be gone with the process.
 		for i := range w.acting.hashes {
-			if !r.Silent {
-				p.compute(w, &w.acting.hashes[i])
+			if r.Silent {
+				break // nobody is told
 			}
+			p.compute(w, &w.acting.hashes[i])
 		}
 		w.acting.reports = append(w.acting.reports, p.kill(w, r, a.Kill))
 	}

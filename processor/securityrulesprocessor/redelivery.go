@@ -5,6 +5,7 @@ package securityrulesprocessor
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"go.opentelemetry.io/collector/consumer/consumererror"
@@ -45,8 +46,7 @@ func (r *redeliverable) ConsumeLogs(ctx context.Context, ld plog.Logs) error {
 	d := decisionsPool.Get().(*decisions)
 	err := r.Logs.ConsumeLogs(context.WithValue(ctx, decisionsKey{}, d), ld)
 	if err != nil && !consumererror.IsPermanent(err) {
-		for i := range d.list {
-			x := &d.list[i]
+		for _, x := range slices.Backward(d.list) { // what was last is undone first
 			r.rules.limiter.Undo(x.host, x.rule, []byte(x.token), x.suppressed, x.allowed)
 		}
 	}

@@ -352,6 +352,17 @@ func TestRefusedDetectionsComeAgain(t *testing.T) {
 	assert.EqualValues(t, 1, n.Int(), "of the try that was taken")
 	assert.Empty(t, p.consume(t, batch(open(t, time.Hour+1, "/once"))))
 
+	// The first of these is suppressed and the second says so: both are as they were when they come again.
+	both := func() plog.Logs { return batch(open(t, time.Hour+2, "/once"), open(t, 90*time.Minute, "/once")) }
+	p.refuse = errors.New("queue full")
+	require.Error(t, p.ConsumeLogs(t.Context(), both()))
+	p.refuse = nil
+	out = p.consume(t, both())
+	require.Equal(t, []string{"detection once"}, names(out))
+	n, ok = out[0].ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Attributes().Get(event.AttrRuleSuppressed)
+	require.True(t, ok)
+	assert.EqualValues(t, 2, n.Int())
+
 	p.refuse = consumererror.NewPermanent(errors.New("never"))
 	require.Error(t, p.ConsumeLogs(t.Context(), batch(open(t, 2*time.Hour, "/once"))))
 	p.refuse = nil
