@@ -60,8 +60,8 @@ func TestCapabilitiesChild(t *testing.T) {
 	r, err := newResolver()
 	require.NoError(t, err)
 	defer r.close()
-	c.Container = r.lookup([]uint32{w.PID}, w.MntNS, w.File, lookFollow).ok
-	c.Closed = r.lookup(nil, r.ns, w.Closed, lookFollow).ok
+	c.Container = r.lookup(process(w.PID), w.MntNS, w.File, lookFollow).ok
+	c.Closed = r.lookup(lineage{}, r.ns, w.Closed, lookFollow).ok
 	envs, _, err := r.readProc(strconv.Itoa(int(w.PID))+"/environ", maxProcRead)
 	c.Envs = err == nil && len(envs) > 0
 	data, err := json.Marshal(c)

@@ -45,7 +45,7 @@ type converter struct {
 	actor   proctree.Actor
 	base    []byte
 	path    []byte
-	pids    []uint32
+	tasks   []uint32
 	processScratch
 	memoryScratch
 	networkScratch
@@ -226,7 +226,7 @@ func (c *converter) exec(r *sensor.Record, now event.Time) event.ProcessContext 
 			c.path = appendJoined(c.path[:0], c.base, s.Data)
 			x.Interpreter = x.Executable
 			x.Executable = &event.File{}
-			l := c.paths.lookup(append(c.pids[:0], r.Pid), r.Mntns, string(c.path), lookFollow)
+			l := c.paths.lookup(lineage{pid: r.Pid, tasks: append(c.tasks[:0], r.Pid)}, r.Mntns, string(c.path), lookFollow)
 			l.fill(x.Executable)
 			c.names(x.Executable, r)
 		}

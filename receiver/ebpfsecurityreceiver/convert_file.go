@@ -17,19 +17,25 @@ import (
 	"github.com/picketsec/picket/receiver/ebpfsecurityreceiver/internal/sensor"
 )
 
-// lineagePIDs lists processes through which the actor's root directory can be seen: itself, then its ancestors in the
-// same mount namespace, for when it is gone.
-func (c *converter) lineagePIDs(ev *event.Event, r *sensor.Record) []uint32 {
-	c.pids = append(c.pids[:0], r.Pid)
+// lineage lists those through which the actor's root directory can be seen: the thread itself, its process, then the
+// ancestors in the same mount namespace, for when they are gone.
+func (c *converter) lineage(ev *event.Event, r *sensor.Record) lineage {
+	c.tasks = append(c.tasks[:0], r.Tid)
+	add := func(task uint32) {
+		if task != c.tasks[len(c.tasks)-1] {
+			c.tasks = append(c.tasks, task)
+		}
+	}
+	add(r.Pid)
 	for i, a := range ev.Process.Ancestors {
 		if i == 8 {
 			break
 		}
-		if a.MntNS == r.Mntns && a.PID != c.pids[len(c.pids)-1] {
-			c.pids = append(c.pids, a.PID)
+		if a.MntNS == r.Mntns {
+			add(a.PID)
 		}
 	}
-	return c.pids
+	return lineage{pid: r.Pid, tasks: c.tasks}
 }
 
 // userPath joins a path that the process gave with the directory that it starts from. It is not made clean: behind a
@@ -61,7 +67,7 @@ func (c *converter) look(f *event.File, ev *event.Event, r *sensor.Record, str, 
 	if !ok {
 		return raw, event.FileSourceUserPath
 	}
-	l := c.paths.lookup(c.lineagePIDs(ev, r), r.Mntns, p, how)
+	l := c.paths.lookup(c.lineage(ev, r), r.Mntns, p, how)
 	l.fill(f)
 	c.names(f, r)
 	if !l.ok {

@@ -42,14 +42,14 @@ func (c *converter) mounted(ev *event.Event, r *sensor.Record) bool {
 		ev.Facts.SyscallFSType = string(s.Data)
 		m.FSType = ev.Facts.SyscallFSType // the kernel's name of it, where the mount is found
 	}
-	pids := c.lineagePIDs(ev, r)
+	who := c.lineage(ev, r)
 	if k.Root.Flags&bpf.FileValid != 0 {
-		c.knownMount(k, r, pids)
+		c.knownMount(k, r, who)
 	} else {
-		c.lookForMount(r, pids, done)
+		c.lookForMount(r, who, done)
 	}
 	if bindsSource(call, ev.Facts.Flags) {
-		c.sourceOf(r, pids, call == "open_tree" || call == "open_tree_attr" || ev.Facts.Flags&unix.MS_BIND != 0)
+		c.sourceOf(r, who, call == "open_tree" || call == "open_tree_attr" || ev.Facts.Flags&unix.MS_BIND != 0)
 	}
 	if call == "fsmount" || call == "open_tree" || call == "open_tree_attr" {
 		ev.Facts.MountDetached = done
@@ -72,7 +72,7 @@ func bindsSource(call string, flags uint32) bool {
 }
 
 // knownMount fills in a mount that the kernel side has told of.
-func (c *converter) knownMount(k *bpf.Mount, r *sensor.Record, pids []uint32) {
+func (c *converter) knownMount(k *bpf.Mount, r *sensor.Record, who lineage) {
 	m, s := &c.mount, r.Segments[bpf.SegPath]
 	fillFacts(&c.root, &k.Root)
 	c.names(&c.root, r)
@@ -87,26 +87,26 @@ func (c *converter) knownMount(k *bpf.Mount, r *sensor.Record, pids []uint32) {
 	c.path = appendWalk(c.path[:0], s)
 	m.MountPointPath, m.MountPointPathError = string(c.path), walkError(s.Flags)
 	c.pointAt()
-	_, now, _ := c.paths.mountsOf(r.Mntns, pids) // it is known then when it goes
+	_, now, _ := c.paths.mountsOf(r.Mntns, who) // it is known then when it goes
 	if info := byID(now, m.MountID); info != nil && info.dev == m.Device {
 		c.root.Path, c.root.Name = info.root, baseName(info.root)
 	}
 }
 
 // lookForMount looks at the mount that is now where a call mounted something, or tried to.
-func (c *converter) lookForMount(r *sensor.Record, pids []uint32, done bool) {
+func (c *converter) lookForMount(r *sensor.Record, who lineage, done bool) {
 	m := &c.mount
 	p, errText, ok := c.userPath(r.Segments[bpf.SegString], r.Segments[bpf.SegBase])
 	if !ok {
 		m.MountPointPathError = errText
 		return
 	}
-	l := c.paths.lookup(pids, r.Mntns, p, lookFollow)
+	l := c.paths.lookup(who, r.Mntns, p, lookFollow)
 	m.MountPointPath, m.MountPointPathError = l.path, errText
 	if !done {
 		return
 	}
-	_, now, _ := c.paths.mountsOf(r.Mntns, pids)
+	_, now, _ := c.paths.mountsOf(r.Mntns, who)
 	info := atPoint(now, l.path)
 	if info == nil || l.ok && l.stat.Mask&unix.STATX_MNT_ID != 0 && uint32(l.stat.Mnt_id) != info.id {
 		// It is gone again, or something else is on top of it.
@@ -136,7 +136,7 @@ func (c *converter) pointAt() {
 }
 
 // sourceOf fills in the path that was mounted elsewhere, and if it is still there the mount that it is on.
-func (c *converter) sourceOf(r *sensor.Record, pids []uint32, stays bool) {
+func (c *converter) sourceOf(r *sensor.Record, who lineage, stays bool) {
 	m := &c.mount
 	p, errText, ok := c.userPath(r.Segments[bpf.SegString2], r.Segments[bpf.SegBase2])
 	if !ok {
@@ -151,7 +151,7 @@ func (c *converter) sourceOf(r *sensor.Record, pids []uint32, stays bool) {
 	if !stays {
 		return
 	}
-	l := c.paths.lookup(pids, r.Mntns, p, lookFollow)
+	l := c.paths.lookup(who, r.Mntns, p, lookFollow)
 	m.SourcePath = l.path
 	if l.ok && l.stat.Mask&unix.STATX_MNT_ID != 0 {
 		m.BindSrcMountID = uint32(l.stat.Mnt_id)
@@ -165,7 +165,7 @@ func (c *converter) unmounted(ev *event.Event, r *sensor.Record) bool {
 	ev.File = f
 	ev.Facts.Flags, ev.Facts.FileSource = r.FileOp().Flags, event.FileSourceUserPath
 	ev.Facts.SyscallPath = string(r.Segments[bpf.SegString].Data)
-	pids := c.lineagePIDs(ev, r)
+	who := c.lineage(ev, r)
 	p, errText, ok := c.userPath(r.Segments[bpf.SegString], r.Segments[bpf.SegBase])
 	f.PathResolutionError = errText
 	if !ok {
@@ -175,7 +175,7 @@ func (c *converter) unmounted(ev *event.Event, r *sensor.Record) bool {
 	if ev.Facts.Flags&unix.UMOUNT_NOFOLLOW != 0 {
 		how = lookNoFollow
 	}
-	l := c.paths.lookup(pids, r.Mntns, p, how)
+	l := c.paths.lookup(who, r.Mntns, p, how)
 	if ev.Evt.Outcome != event.OutcomeSuccess {
 		l.fill(&f.File)
 		c.names(&f.File, r)
@@ -185,7 +185,7 @@ func (c *converter) unmounted(ev *event.Event, r *sensor.Record) bool {
 		return true
 	}
 	f.Path, f.Name = l.path, baseName(l.path) // what is there now is what the mount covered
-	before, now, ok := c.paths.mountsOf(r.Mntns, pids)
+	before, now, ok := c.paths.mountsOf(r.Mntns, who)
 	if !ok {
 		return true
 	}

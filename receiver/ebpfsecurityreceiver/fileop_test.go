@@ -95,7 +95,7 @@ func fileTree(t *testing.T) string {
 		require.Eventually(t, func() bool {
 			late := time.Since(made) > 20*time.Millisecond
 			_, err := os.Stat(filepath.Join(dir, link))
-			return late && err == nil && r.lookup(nil, r.ns, filepath.Join(dir, link), lookFollow).ok
+			return late && err == nil && r.lookup(lineage{}, r.ns, filepath.Join(dir, link), lookFollow).ok
 		}, 10*time.Second, time.Millisecond)
 	}
 	return dir

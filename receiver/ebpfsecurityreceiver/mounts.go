@@ -70,7 +70,7 @@ func unescapeMount(s string) string {
 // known by them only.
 type mountTables struct {
 	// read reads the mountinfo of a process, which is as its root directory has it; empty if it is gone.
-	read   func(ns, pid uint32) (text, root string)
+	read   func(ns, task uint32) (text, root string)
 	spaces []mountSpace // the one that was used last is first
 	tokens int
 	filled time.Time
@@ -89,9 +89,9 @@ const (
 	mountsPerSecond = 50
 )
 
-// refresh reads the mounts of a namespace through the first of the processes that is still there. ok is false if none is, or
+// refresh reads the mounts of a namespace through the first of the tasks that is still there. ok is false if none is, or
 // if that was done too often of late. before is what there was the last time, if it was read before.
-func (t *mountTables) refresh(ns uint32, pids []uint32) (before, now []mountInfo, ok bool) {
+func (t *mountTables) refresh(ns uint32, tasks []uint32) (before, now []mountInfo, ok bool) {
 	if s := time.Since(t.filled); s > 20*time.Millisecond {
 		t.tokens = min(mountsPerSecond, t.tokens+int(min(s, time.Second)*mountsPerSecond/time.Second))
 		t.filled = time.Now()
@@ -101,8 +101,8 @@ func (t *mountTables) refresh(ns uint32, pids []uint32) (before, now []mountInfo
 	}
 	t.tokens--
 	var text, root string
-	for _, pid := range pids {
-		if text, root = t.read(ns, pid); text != "" {
+	for _, task := range tasks {
+		if text, root = t.read(ns, task); text != "" {
 			break
 		}
 	}
@@ -121,23 +121,23 @@ func (t *mountTables) refresh(ns uint32, pids []uint32) (before, now []mountInfo
 }
 
 // mountsOf is refresh for the namespace of processes, which may be the collector's own.
-func (r *resolver) mountsOf(ns uint32, pids []uint32) (before, now []mountInfo, ok bool) {
+func (r *resolver) mountsOf(ns uint32, who lineage) (before, now []mountInfo, ok bool) {
 	if r.mounts.read == nil {
 		r.mounts.read = r.mountinfo
 	}
 	if ns == r.ns {
-		pids = append(pids, selfPID)
+		who.tasks = append(who.tasks, selfPID)
 	}
-	return r.mounts.refresh(ns, pids)
+	return r.mounts.refresh(ns, who.tasks)
 }
 
 // selfPID stands for the collector's own process.
 const selfPID = 0
 
-func (r *resolver) mountinfo(ns, pid uint32) (text, root string) {
+func (r *resolver) mountinfo(ns, task uint32) (text, root string) {
 	dir := "self"
-	if pid != selfPID {
-		dir = strconv.FormatUint(uint64(pid), 10)
+	if task != selfPID {
+		dir = strconv.FormatUint(uint64(task), 10)
 	}
 	var st unix.Stat_t
 	if unix.Fstatat(r.proc, dir+"/ns/mnt", &st, 0) != nil || uint32(st.Ino) != ns {

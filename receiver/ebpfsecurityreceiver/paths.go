@@ -164,11 +164,17 @@ func (r *resolver) close() {
 	_ = unix.Close(r.proc)
 }
 
-// root opens the root directory of the first of the processes that is still there. If none is, and the acting process was
+// lineage are those through which can be seen what a process sees.
+type lineage struct {
+	pid   uint32   // the process, which is what /proc/self is to it; 0 if there is none
+	tasks []uint32 // threads of it and other processes, the best first: a thread can have a root and mounts of its own
+}
+
+// root opens the root directory of the first of the tasks that is still there. If none is, and the acting process was
 // in the collector's mount namespace, it is the collector's root.
-func (r *resolver) root(pids []uint32, mntns uint32) (fd int, name string, ok bool) {
-	for _, pid := range pids {
-		dir := strconv.FormatUint(uint64(pid), 10)
+func (r *resolver) root(tasks []uint32, mntns uint32) (fd int, name string, ok bool) {
+	for _, task := range tasks {
+		dir := strconv.FormatUint(uint64(task), 10)
 		var st unix.Stat_t
 		if unix.Fstatat(r.proc, dir+"/ns/mnt", &st, 0) != nil || uint32(st.Ino) != mntns {
 			continue // gone, its pid taken over, or elsewhere by now
@@ -196,9 +202,9 @@ const (
 
 // lookup resolves path, which must be absolute and may have symbolic links, "." and "..". If the file is not there (any
 // more), the result has the resolved directory and the name; if the directory is not found either, it is lexical.
-func (r *resolver) lookup(pids []uint32, mntns uint32, path string, how lookHow) (l lookup) {
+func (r *resolver) lookup(who lineage, mntns uint32, path string, how lookHow) (l lookup) {
 	l.path = lexical(path)
-	root, rootName, ok := r.root(pids, mntns)
+	root, rootName, ok := r.root(who.tasks, mntns)
 	if !ok {
 		return l
 	}
@@ -212,7 +218,7 @@ func (r *resolver) lookup(pids []uint32, mntns uint32, path string, how lookHow)
 		if how == lookNoFollow {
 			flags = unix.O_NOFOLLOW
 		}
-		if fd, seen, err := r.find(root, prefix, path, flags, pids); err == nil {
+		if fd, seen, err := r.find(root, prefix, path, flags, who.pid); err == nil {
 			defer unix.Close(fd)
 			if unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_BASIC_STATS|unix.STATX_MNT_ID, &l.stat) == nil {
 				l.ok = true
@@ -231,7 +237,7 @@ func (r *resolver) lookup(pids []uint32, mntns uint32, path string, how lookHow)
 	if name == "" || name == "." || name == ".." {
 		return l
 	}
-	if fd, seen, err := r.find(root, prefix, dir, unix.O_DIRECTORY, pids); err == nil {
+	if fd, seen, err := r.find(root, prefix, dir, unix.O_DIRECTORY, who.pid); err == nil {
 		defer unix.Close(fd)
 		if d := inRoot(seen, prefix, ""); d != "" {
 			l.path = strings.TrimSuffix(d, "/") + "/" + name
@@ -261,10 +267,10 @@ func (r *resolver) openStep(root int, path string, flags uint64) (fd int, err er
 	return fd, err
 }
 
-// find opens path below a root for the first of the processes; seen is where the collector sees what it found. The kernel does
+// find opens path below a root for a process; seen is where the collector sees what it found. The kernel does
 // not follow every symbolic link from its cache alone: not one whose access time it then has to note, which is every new
 // one, and none of an overlay. And it takes /proc/self for the collector.
-func (r *resolver) find(root int, prefix, path string, flags uint64, pids []uint32) (fd int, seen string, err error) {
+func (r *resolver) find(root int, prefix, path string, flags uint64, pid uint32) (fd int, seen string, err error) {
 	fd, err = r.openIn(root, path, flags)
 	if err == nil {
 		seen = fdPath(fd)
@@ -275,7 +281,7 @@ func (r *resolver) find(root int, prefix, path string, flags uint64, pids []uint
 	} else if !errors.Is(err, unix.EAGAIN) {
 		return -1, "", err
 	}
-	if fd, err = r.follow(root, path, flags, pids); err != nil {
+	if fd, err = r.follow(root, path, flags, pid); err != nil {
 		return -1, "", err
 	}
 	return fd, fdPath(fd), nil
@@ -293,7 +299,7 @@ const (
 )
 
 // follow opens path below a root as openIn does, one name after the other.
-func (r *resolver) follow(root int, path string, flags uint64, pids []uint32) (int, error) {
+func (r *resolver) follow(root int, path string, flags uint64, pid uint32) (int, error) {
 	at := root
 	enter := func(dir int) {
 		if at != root {
@@ -332,7 +338,7 @@ func (r *resolver) follow(root int, path string, flags uint64, pids []uint32) (i
 		kind := st.Mode & unix.S_IFMT
 		switch {
 		case kind == unix.S_IFLNK && (more || flags&unix.O_NOFOLLOW == 0):
-			target := r.target(fd, name, &st, pids)
+			target := r.target(fd, name, &st, pid)
 			_ = unix.Close(fd)
 			if links++; target == "" || links > maxLinks {
 				return -1, unix.ELOOP
@@ -358,13 +364,13 @@ func (r *resolver) follow(root int, path string, flags uint64, pids []uint32) (i
 	return -1, unix.ELOOP
 }
 
-// target is where a symbolic link leads the first of the processes; empty if that is not known. In /proc many links are
+// target is where a symbolic link leads a process; empty if that is not known. In /proc many links are
 // no paths, and some depend on who reads them.
-func (r *resolver) target(fd int, name string, st *unix.Statx_t, pids []uint32) string {
+func (r *resolver) target(fd int, name string, st *unix.Statx_t, pid uint32) string {
 	if r.filesystem(uint64(st.Dev_major)<<devMinorBits|uint64(st.Dev_minor)) == "proc" {
 		switch {
-		case name == "self" && len(pids) > 0 && r.hostPIDs:
-			return strconv.FormatUint(uint64(pids[0]), 10)
+		case name == "self" && pid != 0 && r.hostPIDs:
+			return strconv.FormatUint(uint64(pid), 10)
 		case name != "mounts" && name != "net":
 			return ""
 		}

@@ -124,15 +124,18 @@ func TestInRoot(t *testing.T) {
 	}
 }
 
+// process is the lineage of a process alone.
+func process(pid uint32) lineage { return lineage{pid, []uint32{pid}} }
+
 func TestLookup(t *testing.T) {
 	r, err := newResolver()
 	require.NoError(t, err)
 	defer r.close()
 	dir := fileTree(t)
-	self := []uint32{uint32(os.Getpid())}
+	self := process(uint32(os.Getpid()))
 	const gone = maxTreePID // no process has it
 	for name, tt := range map[string]struct {
-		pids  []uint32
+		who   lineage
 		mntns uint32
 		path  string
 		how   lookHow
@@ -151,14 +154,14 @@ func TestLookup(t *testing.T) {
 		"taken away":                 {self, r.ns, "/link/../f", lookGone, "/d/f", ""},
 		"taken away, with a slash":   {self, r.ns, "/link/x/", lookGone, "/d/sub/x", ""},
 		"taken away, by its dot":     {self, r.ns, "/d/sub/.", lookGone, "/d/sub", ""},
-		"process is gone":            {[]uint32{gone}, r.ns, "/lf", lookFollow, "/d/f", "/d/f"},
-		"process is gone, container": {[]uint32{gone}, r.ns + 1, "/lf/../x", lookFollow, "/x", ""},
-		"parent is there":            {[]uint32{gone, self[0]}, r.ns, "/lf", lookFollow, "/d/f", "/d/f"},
+		"process is gone":            {process(gone), r.ns, "/lf", lookFollow, "/d/f", "/d/f"},
+		"process is gone, container": {process(gone), r.ns + 1, "/lf/../x", lookFollow, "/x", ""},
+		"parent is there":            {lineage{gone, []uint32{gone, self.pid}}, r.ns, "/lf", lookFollow, "/d/f", "/d/f"},
 		"pid of another":             {self, r.ns + 1, "/lf", lookFollow, "/lf", ""},
 		"file as a directory":        {self, r.ns, "/d/f/x", lookFollow, "/d/f/x", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := r.lookup(tt.pids, tt.mntns, dir+tt.path, tt.how)
+			l := r.lookup(tt.who, tt.mntns, dir+tt.path, tt.how)
 			assert.Equal(t, dir+tt.want, l.path)
 			require.Equal(t, tt.file != "", l.ok)
 			if !l.ok {
@@ -188,7 +191,7 @@ func TestLookupFollowsNoMagicLinks(t *testing.T) {
 	defer r.close()
 	_, err = os.Stat("/proc/self/root/etc")
 	require.NoError(t, err)
-	l := r.lookup(nil, r.ns, "/proc/self/root/etc", lookFollow)
+	l := r.lookup(lineage{}, r.ns, "/proc/self/root/etc", lookFollow)
 	assert.False(t, l.ok)
 	assert.Equal(t, "/proc/self/root/etc", l.path)
 }
@@ -212,7 +215,7 @@ func TestFollow(t *testing.T) {
 		"/../../d/g": "/d/g", "/abs/../link/": "/d/sub", "/lf/": "ENOTDIR", "/d/f/..": "ENOTDIR", "/d/f/x": "ENOTDIR", "/d/nothing": "EAGAIN", "/dead": "EAGAIN", // not in the cache
 		"/loop": "ELOOP", "/loop1/x": "ELOOP", "/" + strings.Repeat("d/../", 100): "ELOOP",
 	} {
-		fd, err := r.follow(root, path, 0, nil)
+		fd, err := r.follow(root, path, 0, 0)
 		if err != nil {
 			assert.Equal(t, want, errnoName(err), path)
 			continue
@@ -220,13 +223,13 @@ func TestFollow(t *testing.T) {
 		assert.Equal(t, dir+want, fdPath(fd), path)
 		require.NoError(t, unix.Close(fd))
 	}
-	fd, err := r.follow(root, "/lf", unix.O_NOFOLLOW, nil)
+	fd, err := r.follow(root, "/lf", unix.O_NOFOLLOW, 0)
 	require.NoError(t, err)
 	assert.Equal(t, dir+"/lf", fdPath(fd))
 	require.NoError(t, unix.Close(fd))
 
 	// A link that was made just now.
-	l := r.lookup(nil, r.ns, dir+"/up/../lf", lookFollow)
+	l := r.lookup(lineage{}, r.ns, dir+"/up/../lf", lookFollow)
 	assert.True(t, l.ok)
 	assert.Equal(t, dir+"/d/f", l.path)
 }
@@ -250,17 +253,17 @@ func TestFollowSelf(t *testing.T) {
 	for _, name := range []string{"/comm", ""} {
 		_, err = os.Stat(own + name) // into the cache
 		require.NoError(t, err)
-		l := r.lookup([]uint32{pid}, r.ns, "/proc/self"+name, lookFollow)
+		l := r.lookup(process(pid), r.ns, "/proc/self"+name, lookFollow)
 		assert.Equal(t, own+name, l.path)
 		assert.True(t, l.ok)
 	}
-	l := r.lookup([]uint32{pid}, r.ns, "/proc/self/nothing", lookFollow)
+	l := r.lookup(process(pid), r.ns, "/proc/self/nothing", lookFollow)
 	assert.Equal(t, own+"/nothing", l.path)
-	l = r.lookup([]uint32{pid}, r.ns, "/proc/thread-self/comm", lookFollow)
+	l = r.lookup(process(pid), r.ns, "/proc/thread-self/comm", lookFollow)
 	assert.False(t, l.ok)
 	_, err = os.Stat(r.self + "/comm")
 	require.NoError(t, err)
-	l = r.lookup([]uint32{uint32(os.Getpid())}, r.ns, r.self+"/comm", lookFollow)
+	l = r.lookup(process(uint32(os.Getpid())), r.ns, r.self+"/comm", lookFollow)
 	assert.True(t, l.ok)
 }
 
@@ -408,7 +411,7 @@ func TestLookupBesideMounts(t *testing.T) {
 	defer r.close()
 	missed := 0
 	for range 50_000 {
-		if !r.lookup(nil, r.ns, file, lookFollow).ok {
+		if !r.lookup(lineage{}, r.ns, file, lookFollow).ok {
 			missed++
 		}
 	}
@@ -424,12 +427,12 @@ func BenchmarkLookup(b *testing.B) {
 	dir := b.TempDir()
 	file := filepath.Join(dir, "f")
 	require.NoError(b, os.WriteFile(file, nil, 0o600))
-	pids := []uint32{uint32(os.Getpid())}
+	self := process(uint32(os.Getpid()))
 	for name, p := range map[string]string{"there": file, "gone": filepath.Join(dir, "x")} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				l := r.lookup(pids, r.ns, p, lookFollow)
+				l := r.lookup(self, r.ns, p, lookFollow)
 				if l.ok != (p == file) {
 					b.Fatal(l)
 				}

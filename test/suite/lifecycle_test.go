@@ -125,7 +125,7 @@ func become(threaded bool, fd int, path string, flags int, argv ...string) error
 	return onThread(do)
 }
 
-// onThread does something in a thread that is not the first one.
+// onThread does something in a thread that is not the first one, and is there as long as its process.
 func onThread(do func() error) error {
 	done := make(chan error)
 	var attempt func()
@@ -136,6 +136,7 @@ func onThread(do func() error) error {
 			select {}
 		}
 		done <- do()
+		select {}
 	}
 	go attempt()
 	return <-done

@@ -89,6 +89,33 @@ var mountCases = cases("mount", []testcase{
 		}},
 	},
 	{
+		// The mount namespace of a thread is not that of its process.
+		name: "by a thread", stays: true, do: func(dir string) error {
+			return onThread(func() error {
+				return errors.Join(ownMounts(dir), mkdirs(dir, "a", "b"), unix.Mount(dir+"/a", dir+"/b", "", unix.MS_BIND, ""),
+					unix.Mount("none", dir+"/a", "tmpfs", 0, ""), unix.Unmount(dir+"/a", 0))
+			})
+		},
+		want: []want{
+			{
+				typ:     "mount",
+				members: members{"mount.mountpoint.path": "/", "mount.mountpoint.path_error": absent, "mount.mount_id": matches(id), "mount.root.inode": matches(id)},
+			},
+			{
+				typ: "mount", members: members{"mount.mountpoint.path": "$DIR/b", "mount.source.path": "$DIR/a", "mount.bind_src_mount_id": matches(id)},
+			},
+		},
+	},
+	{
+		// So is its root, which files are looked up in.
+		name: "below the root of a thread", stays: true, do: func(dir string) error {
+			return onThread(func() error {
+				return errors.Join(mkdirs(dir, "a", "a/b"), write(dir+"/a/b/f", 0o600), unix.Unshare(unix.CLONE_FS), unix.Chroot(dir+"/a"), unix.Chmod("/b/f", 0o640))
+			})
+		},
+		want: []want{{typ: "chmod", members: members{"file.path": "/b/f", "file.inode": matches(id)}}},
+	},
+	{
 		name: "bind and move", stays: true, do: func(dir string) error {
 			return errors.Join(ownMounts(dir), mkdirs(dir, "from", "from/sub dir", "to", "else"), unix.Chdir(dir),
 				unix.Mount("from/sub dir", dir+"/to", "", unix.MS_BIND, ""),

@@ -112,9 +112,15 @@ func cases(family string, all []testcase) []testcase {
 	return all
 }
 
+// An actor acts in its first thread: credentials, namespaces and root are those of a thread.
+func init() {
+	if os.Getenv(actorEnv) != "" {
+		runtime.LockOSThread()
+	}
+}
+
 func TestMain(m *testing.M) {
 	if name := os.Getenv(actorEnv); name != "" {
-		runtime.LockOSThread() // credentials and namespaces are those of a thread
 		do := actors[name]
 		if do == nil {
 			fmt.Fprintln(os.Stderr, "no case", name)
