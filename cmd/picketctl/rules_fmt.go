@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/aymanbagabas/go-udiff"
 	"github.com/spf13/cobra"
 
 	"github.com/picketsec/picket/internal/policy"
@@ -120,7 +121,7 @@ func (o *fmtOptions) format(cmd *cobra.Command, path string, src []byte) (int, e
 		text = append(text, sanitize(path)+"\n"...)
 	}
 	if o.diff && differs {
-		text = append(text, unifiedDiff(sanitize(path), src, out)...)
+		text = append(text, udiff.Unified(sanitize(path)+".orig", sanitize(path), string(src), string(out))...)
 	}
 	if !o.list && !o.diff && !o.write {
 		text = out

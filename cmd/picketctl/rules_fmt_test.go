@@ -5,11 +5,8 @@ package main
 
 import (
 	"bytes"
-	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -51,6 +48,7 @@ func TestRulesFmt(t *testing.T) {
 	put("none/readme", "")
 	missing := filepath.Join(dir, "missing.policy")
 	change := "@@ -1,3 +1,3 @@\n rules:\n-- expression: open.flags>0\n-  id: a # why\n+  - id: a  # why\n+    expression: open.flags > 0\n"
+	lineBreak := "@@ -1,3 +1,3 @@\n rules:\n   - id: a  # why\n-    expression: open.flags > 0\n\\ No newline at end of file\n+    expression: open.flags > 0\n"
 	tests := []struct {
 		name, stdin string
 		args        []string
@@ -66,6 +64,10 @@ func TestRulesFmt(t *testing.T) {
 		{name: "list of none", args: []string{"--list", good}},
 		{name: "list of standard input", args: []string{"-l"}, stdin: unformatted, code: 1, stdout: "<standard input>\n"},
 		{name: "diff", args: []string{"-d", ugly, good}, code: 1, stdout: "--- " + ugly + ".orig\n+++ " + ugly + "\n" + change},
+		{
+			name: "diff of a text without a line break at its end", args: []string{"--diff"}, stdin: strings.TrimSuffix(formatted, "\n"), code: 1,
+			stdout: "--- <standard input>.orig\n+++ <standard input>\n" + lineBreak,
+		},
 		{name: "diff of none", args: []string{"--diff"}, stdin: formatted},
 		{name: "list and diff", args: []string{"-ld"}, stdin: unformatted, code: 1, stdout: "<standard input>\n--- <standard input>.orig\n+++ <standard input>\n" + change},
 		{
@@ -153,59 +155,4 @@ func TestRulesFmtCompletion(t *testing.T) {
 	root.SetArgs([]string{"__complete", "rules", "fmt", ""})
 	require.NoError(t, root.Execute())
 	assert.Equal(t, "policy\n:8\n", out.String())
-}
-
-func TestUnifiedDiff(t *testing.T) {
-	numbers := func(skip int) string {
-		var b strings.Builder
-		for i := range 20 {
-			if i != skip {
-				b.WriteString(strconv.Itoa(i) + "\n")
-			}
-		}
-		return b.String()
-	}
-	tests := []struct{ name, a, b, want string }{
-		{"equal", "a\n", "a\n", ""},
-		{"first line", "a\nb\n", "b\n", "@@ -1,2 +1 @@\n-a\n b\n"},
-		{"from nothing", "", "a\n", "@@ -0,0 +1 @@\n+a\n"},
-		{"no line break at the end", "a\nb", "a\nb\n", "@@ -1,2 +1,2 @@\n a\n-b\n\\ No newline at end of file\n+b\n"},
-		{"context", numbers(-1), numbers(10), "@@ -8,7 +8,6 @@\n 7\n 8\n 9\n-10\n 11\n 12\n 13\n"},
-		{"two hunks", "x\n" + numbers(-1), numbers(15), "@@ -1,4 +1,3 @@\n-x\n 0\n 1\n 2\n@@ -14,7 +13,6 @@\n 12\n 13\n 14\n-15\n 16\n 17\n 18\n"},
-		{"one hunk of two changes", "a\n1\n2\n3\n4\n5\n6\nb\n", "1\n2\n3\n4\n5\n6\n", "@@ -1,8 +1,6 @@\n-a\n 1\n 2\n 3\n 4\n 5\n 6\n-b\n"},
-		{"repeated lines", "a\n}\nb\n}\n", "a\n}\nc\n}\nb\n}\n", "@@ -1,4 +1,6 @@\n a\n }\n+c\n+}\n b\n }\n"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			want := tt.want
-			if want != "" {
-				want = "--- f.orig\n+++ f\n" + want
-			}
-			assert.Equal(t, want, string(unifiedDiff("f", []byte(tt.a), []byte(tt.b))))
-		})
-	}
-}
-
-// TestDiffLinesApply: the lines without - are the new text, and those without + the old.
-func TestDiffLinesApply(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same in every run
-	for range 500 {
-		texts := [2][]string{}
-		for k := range texts {
-			for range random.IntN(40) {
-				texts[k] = append(texts[k], fmt.Sprintf("%d\n", random.IntN(20)))
-			}
-		}
-		var before, after []string
-		for _, l := range diffLines(texts[0], texts[1]) {
-			if l.sign != '+' {
-				before = append(before, l.text)
-			}
-			if l.sign != '-' {
-				after = append(after, l.text)
-			}
-		}
-		require.Equal(t, texts[0], before)
-		require.Equal(t, texts[1], after)
-	}
 }
