@@ -25,6 +25,9 @@ func (t *Tree) fill(n *node, x *Exec, rank uint8, prev *node) {
 	n.alts = nil
 	n.forked = rank != rankEvent && x.Forked
 	n.forkTime, n.execTime = x.ForkTime, x.Time
+	if prev != nil && prev.rank >= rankSnapshot {
+		n.forkTime = prev.forkTime // the same start: the clock, by which x has it, may have been adjusted since
+	}
 	if rank == rankUnknown || n.forked {
 		n.execTime = 0
 	}

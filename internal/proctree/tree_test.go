@@ -597,6 +597,32 @@ func TestKernelThreads(t *testing.T) {
 	assert.Equal(t, "user0", ctx.Credentials.User)
 }
 
+// A process keeps its start over its execs: the clock that the kernel's time is translated by is adjusted all the time. What was
+// read from /proc is less exact than what the kernel side says.
+func TestForkTimeIsKept(t *testing.T) {
+	tree := New(Config{Fallback: func(pid uint32) (Exec, bool) {
+		x := Exec{ForkTime: 1000, InScope: true}
+		x.PID = pid
+		return x, true
+	}})
+	shell, snapshot, read := actor(1, 10, "a"), actor(5, 50, "s"), actor(8, 80, "r")
+	tree.Exec(&Exec{Actor: shell, Time: 5, ForkTime: 2, InScope: true})
+	tree.Fork(&Fork{Parent: shell, ChildID: 2, ChildPID: 20, ChildTID: 20, Time: 100, InScope: true})
+	tree.Snapshot(&Exec{Actor: snapshot, ForkTime: 500, Time: 500, InScope: true})
+	assert.Equal(t, event.Time(1000), tree.Lookup(&read).ForkTime)
+	for _, x := range []struct {
+		id, prev uint64
+		pid      uint32
+		fork     event.Time // as the clock has it at the exec
+		want     event.Time
+	}{
+		{3, 2, 20, 104, 100}, {4, 3, 20, 107, 100}, {6, 5, 50, 499, 500}, {9, 8, 80, 1003, 1003}, {11, 0, 90, 2000, 2000},
+	} {
+		ctx := tree.Exec(&Exec{Actor: actor(x.id, x.pid, "x"), PrevID: x.prev, Time: 3000, ForkTime: x.fork, InScope: true})
+		assert.Equal(t, x.want, ctx.ForkTime, x.id)
+	}
+}
+
 func TestFallback(t *testing.T) {
 	calls := 0
 	cfg := Config{Fallback: func(pid uint32) (Exec, bool) {

@@ -265,6 +265,11 @@ func TestLifecycleFlood(t *testing.T) {
 		case !slices.Equal(types, want), last.isThread != (exe == ""), exe != "" && last.exe != exe, slices.Index(last.ancestors, pid) != 1+depth/2:
 			if faults++; faults < 10 {
 				t.Errorf("%d: %+v, want %v", who.pid, events, want)
+				for _, l := range lives {
+					if l.pid == who.pid || l.seq > events[0].seq && l.seq < last.seq {
+						t.Logf("near: %+v", l)
+					}
+				}
 			}
 		}
 		got[last.code]++
