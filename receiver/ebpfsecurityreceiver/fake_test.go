@@ -7,6 +7,8 @@ package ebpfsecurityreceiver
 
 import (
 	"context"
+	"encoding/json"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -181,7 +183,34 @@ type memStorage struct {
 
 	mu   sync.Mutex
 	data map[string][]byte
+	puts int
 	open int
+}
+
+// crashed is the storage that a process which is killed now leaves behind.
+func (m *memStorage) crashed() *memStorage {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return &memStorage{data: maps.Clone(m.data)}
+}
+
+// next returns the state that is stored after this one.
+func (m *memStorage) next(t *testing.T) (st state) {
+	t.Helper()
+	puts := func() int {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.puts
+	}
+	from := puts()
+	require.Eventually(t, func() bool { return puts() > from+1 }, 10*time.Second, time.Millisecond) // one may just be on its way
+	return m.state(t)
+}
+
+func (m *memStorage) state(t *testing.T) (st state) {
+	t.Helper()
+	require.NoError(t, json.Unmarshal(m.get(stateAt), &st))
+	return st
 }
 
 func (m *memStorage) GetClient(_ context.Context, kind component.Kind, id component.ID, name string) (storage.Client, error) {
@@ -204,6 +233,7 @@ func (m *memStorage) put(key, value string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.data[key] = []byte(value)
+	m.puts++
 }
 
 func (m *memStorage) clients() int {

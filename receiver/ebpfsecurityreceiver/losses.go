@@ -93,15 +93,28 @@ func (r *securityReceiver) collectLosses() {
 			}
 		}
 	}
+	r.undelivered.Lock()
+	defer r.undelivered.Unlock()
+	for _, l := range r.undelivered.reports { // said again in the next one
+		for _, row := range l.lost {
+			r.losses.add(row.Type, row.Reason, row.Count)
+		}
+		if l.restart != nil {
+			r.losses.restart = l.restart
+		}
+		r.losses.since = min(r.losses.since, l.since)
+	}
+	r.undelivered.reports = nil
 }
 
-// reportLosses puts the report into the batch, if there is anything to say.
-func (r *securityReceiver) reportLosses(now event.Time) {
+// reportLosses puts the report into the batch, if there is anything to say. What is lost from then on was after reached at the
+// earliest.
+func (r *securityReceiver) reportLosses(reached event.Time) {
 	if len(r.losses.lost) > 0 {
-		r.appendReport(r.losses, now)
+		r.appendReport(r.losses, event.Time(time.Now().UnixNano()))
 		r.set.Logger.Warn("events were lost", zap.Any("lost", r.losses.lost))
 	}
-	r.losses.lost, r.losses.since = nil, now
+	r.losses = lossReport{since: reached}
 }
 
 // appendReport puts a picket.events_lost record into the batch.
@@ -136,6 +149,11 @@ func (r *securityReceiver) appendReport(l lossReport, now event.Time) {
 	agent := r.host.Agent(policy.DefaultAgentVersion)
 	agent.RuleID = "lost_events" // as Datadog's agent names its report
 	r.seq++
+	if r.delivered.Load().sequence >= r.owed.sequence {
+		r.owed.time = l.since
+	}
+	r.owed.sequence = r.seq
+	r.batch.reports = append(r.batch.reports, l)
 	event.EncodeReport(r.batch.records.AppendEmpty(), &r.host, event.RecordEventsLost, r.seq, now,
 		event.AppendDetection(nil, data, l.title(), &agent))
 	r.batch.types[event.TypeAny]++

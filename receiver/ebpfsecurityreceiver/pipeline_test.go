@@ -436,8 +436,7 @@ func TestRestartWithDescendants(t *testing.T) {
 	var logs []plog.Logs
 	for range 2 {
 		sink := new(consumertest.LogsSink)
-		f := newFixture(t, sink, func(c *Config) { c.Storage, c.Scope.ProcessTrees = &storageID, []int{int(self)} })
-		f.host.extensions = map[component.ID]component.Component{storageID: store}
+		f := withStore(t, sink, store, func(c *Config) { c.Scope.ProcessTrees = []int{int(self)} })
 		f.fake.processes = [][]byte{snapshotOf(t, self, 1), snapshotOf(t, self+1, self)}
 		f.start(t)
 		f.stop(t)
@@ -453,21 +452,16 @@ func TestRestartWithDescendants(t *testing.T) {
 // With storage, the receiver after this one knows where it ended.
 func TestRestart(t *testing.T) {
 	store := &memStorage{data: map[string][]byte{}}
-	withStore := func(c *Config) { c.Storage = &storageID }
 	run := func(push ...[]byte) ([]plog.Logs, *fixture) {
 		sink := new(consumertest.LogsSink)
-		f := newFixture(t, sink, withStore)
-		f.host.extensions = map[component.ID]component.Component{storageID: store}
+		f := withStore(t, sink, store, nil)
 		f.start(t)
 		f.fake.push(t, push)
 		f.stop(t)
 		assert.Zero(t, store.clients())
 		return sink.AllLogs(), f
 	}
-	saved := func() (st state) {
-		require.NoError(t, json.Unmarshal(store.get(stateAt), &st))
-		return st
-	}
+	saved := func() state { return store.state(t) }
 
 	logs, f := run(shExec(t), hostnameOpen(t))
 	assert.Empty(t, reports(t, logs), "the first run misses nothing")
@@ -526,19 +520,178 @@ func TestRestart(t *testing.T) {
 	})
 }
 
-// Every second it is stored how far the receiver is, so that after a crash the gap is known to the second.
-func TestCheckpoint(t *testing.T) {
-	store := &memStorage{data: map[string][]byte{}}
-	f := newFixture(t, consumertest.NewNop(), func(c *Config) { c.Storage = &storageID })
+// withStore makes a receiver that keeps its state in a storage.
+func withStore(t *testing.T, next consumer.Logs, store *memStorage, change func(*Config)) *fixture {
+	t.Helper()
+	f := newFixture(t, next, func(c *Config) {
+		c.Storage = &storageID
+		if change != nil {
+			change(c)
+		}
+	})
 	f.host.extensions = map[component.ID]component.Component{storageID: store}
+	return f
+}
+
+// crashReport runs a receiver on the storage of one that was killed, and returns what it says of the time in between.
+func crashReport(t *testing.T, left *memStorage) lossBody {
+	t.Helper()
+	sink := new(consumertest.LogsSink)
+	f := withStore(t, sink, left, nil)
 	f.start(t)
-	before := f.seq
-	f.fake.push(t, [][]byte{shExec(t)})
-	var st state
-	require.Eventually(t, func() bool {
-		data := store.get(stateAt)
-		return data != nil && json.Unmarshal(data, &st) == nil && st.Sequence == before+1
-	}, 10*time.Second, time.Millisecond)
-	assert.False(t, st.Clean)
 	f.stop(t)
+	got := reports(t, sink.AllLogs())
+	require.Len(t, got, 1)
+	require.NotNil(t, got[0].Restart)
+	assert.False(t, got[0].Restart.Clean)
+	return got[0]
+}
+
+// Every second it is stored how far the pipeline is, so that after a crash the gap is known to the second.
+func TestCheckpoint(t *testing.T) {
+	t.Parallel()
+	store := &memStorage{data: map[string][]byte{}}
+	f := withStore(t, consumertest.NewNop(), store, func(c *Config) { c.Batch.MaxRecords = 1 })
+	f.start(t)
+	defer f.stop(t)
+	before := store.state(t).Sequence
+	f.fake.push(t, [][]byte{shExec(t)})
+	pushed := event.Time(time.Now().UnixNano())
+	st := store.next(t)
+	assert.Equal(t, before+1, st.Sequence)
+	assert.False(t, st.Clean)
+	assert.Greater(t, st.Time, pushed, "nothing happens, and this is delivered too")
+}
+
+// A receiver that is killed before it has stored anything else has stored that it was there, and from where it has used numbers.
+func TestCrashAtOnce(t *testing.T) {
+	t.Parallel()
+	store := &memStorage{data: map[string][]byte{}}
+	f := withStore(t, consumertest.NewNop(), store, nil)
+	f.start(t)
+	first := store.state(t)
+	killed := store.crashed()
+	f.stop(t)
+	assert.Equal(t, state{BootID: first.BootID, Sequence: first.Sequence, Time: first.Time}, first)
+	got := crashReport(t, killed)
+	assert.Equal(t, rfc3339(first.Time), got.From)
+	assert.Equal(t, first.Sequence, got.Restart.LastSequence)
+
+	// The second after a clean end, before its report on the time in between is delivered.
+	clean := store.state(t)
+	assert.True(t, clean.Clean)
+	f = withStore(t, consumertest.NewNop(), store, nil)
+	f.start(t)
+	store.next(t)
+	killed = store.crashed()
+	f.stop(t)
+	got = crashReport(t, killed)
+	assert.Equal(t, rfc3339(clean.Time), got.From)
+	assert.Equal(t, clean.Sequence, got.Restart.LastSequence)
+	assert.Greater(t, killed.state(t).Sequence, clean.Sequence+1, "numbers that the second has given are not given again")
+}
+
+// What the pipeline has not taken yet is not reached.
+func TestCheckpointOfWhatIsDelivered(t *testing.T) {
+	t.Parallel()
+	store := &memStorage{data: map[string][]byte{}}
+	next := newHangingConsumer()
+	f := withStore(t, next, store, func(c *Config) { c.Batch.MaxRecords = 2 })
+	f.start(t)
+	first := store.state(t)
+	f.fake.push(t, [][]byte{shExec(t), hostnameOpen(t), hostnameOpen(t)})
+	<-next.entered // two are with the pipeline, which does not say that it has them, and one is not
+	assert.Equal(t, first, store.next(t))
+	killed := store.crashed()
+	close(next.release)
+	st := store.next(t)
+	assert.Equal(t, first.Sequence+2, st.Sequence)
+	assert.GreaterOrEqual(t, st.Time, first.Time)
+	f.fake.push(t, [][]byte{selfExit(t)})
+	assert.Equal(t, first.Sequence+4, store.next(t).Sequence)
+	f.stop(t)
+	got := crashReport(t, killed)
+	assert.Equal(t, rfc3339(first.Time), got.From)
+	assert.Equal(t, first.Sequence, got.Restart.LastSequence)
+}
+
+// A report that the pipeline refuses is said again in the next one.
+func TestRefusedReport(t *testing.T) {
+	t.Parallel()
+	store := &memStorage{data: map[string][]byte{}}
+	f := withStore(t, consumertest.NewNop(), store, nil)
+	f.start(t)
+	f.stop(t)
+	last := store.state(t)
+	next := &refusingConsumer{errs: []error{consumererror.NewPermanent(errors.New("no"))}}
+	f = withStore(t, next, store, func(c *Config) { c.Batch.MaxRecords = 2 })
+	f.start(t)
+	f.fake.push(t, [][]byte{shExec(t)}) // the second, after the report
+	require.Eventually(t, func() bool { return f.count.dropped[event.TypeExec][dropRefused].Load() == 1 }, 10*time.Second, time.Millisecond)
+	f.stop(t)
+	got := reports(t, next.AllLogs())
+	require.Len(t, got, 1)
+	assert.Equal(t, rfc3339(last.Time), got[0].From)
+	require.NotNil(t, got[0].Restart)
+	assert.Equal(t, last.Sequence, got[0].Restart.LastSequence)
+	assert.ElementsMatch(t, []lossRow{{"exec", "refused", 1}, {anyType, "refused", 1}}, got[0].Lost)
+	assert.Greater(t, store.state(t).Time, last.Time)
+}
+
+// Losses of which there is no report yet are not reached either, nor those whose report was not delivered.
+func TestCheckpointOfLosses(t *testing.T) {
+	t.Parallel()
+	lose := func(f *fixture) {
+		var l sensor.Losses
+		l.Recursion = 2
+		f.fake.lose(l)
+		require.Eventually(t, func() bool { return f.count.recursion.Load() == 2 }, 10*time.Second, time.Millisecond)
+	}
+	t.Run("of the kernel side", func(t *testing.T) {
+		t.Parallel()
+		store := &memStorage{data: map[string][]byte{}}
+		f := withStore(t, consumertest.NewNop(), store, nil)
+		f.start(t)
+		first := store.state(t)
+		lose(f)
+		assert.Equal(t, first.Time, store.next(t).Time)
+		f.stop(t)
+		assert.Greater(t, store.state(t).Time, first.Time, "reported")
+	})
+	t.Run("refused at the end", func(t *testing.T) {
+		t.Parallel()
+		store := &memStorage{data: map[string][]byte{}}
+		f := withStore(t, consumertest.NewErr(errors.New("no")), store, nil)
+		f.start(t)
+		first := store.state(t)
+		f.fake.push(t, [][]byte{shExec(t)})
+		f.stop(t)
+		assert.Equal(t, state{BootID: first.BootID, Sequence: first.Sequence + 1, Time: first.Time, Clean: true}, store.state(t))
+	})
+	t.Run("whose report was refused at the end", func(t *testing.T) {
+		t.Parallel()
+		store := &memStorage{data: map[string][]byte{}}
+		f := withStore(t, consumertest.NewErr(errors.New("no")), store, nil)
+		f.start(t)
+		first := store.state(t)
+		lose(f)
+		f.stop(t)
+		st := store.state(t)
+		assert.True(t, st.Clean)
+		assert.Equal(t, first.Time, st.Time)
+	})
+}
+
+// Of a kernel side that can be read no longer nothing is known: the next run reports the time since then as not watched.
+func TestStateAfterReadError(t *testing.T) {
+	t.Parallel()
+	store := &memStorage{data: map[string][]byte{}}
+	f := withStore(t, consumertest.NewNop(), store, nil)
+	f.start(t)
+	first := store.state(t)
+	f.fake.push(t, errors.New("gone"))
+	f.stop(t)
+	st := store.state(t)
+	assert.False(t, st.Clean)
+	assert.InDelta(t, int64(first.Time), int64(st.Time), float64(2*time.Second))
 }

@@ -83,6 +83,8 @@ type batch struct {
 	types   [event.NumTypes]int // number of records by type; TypeAny are reports
 	origin  *local.Origin       // what lets rules act on the host for these records, and for no others
 	since   time.Time
+	end     progress     // how far the pipeline is with this one
+	reports []lossReport // that are among the records
 }
 
 type securityReceiver struct {
@@ -108,6 +110,14 @@ type securityReceiver struct {
 	deliver  sync.WaitGroup
 	saves    chan state
 	saved    sync.WaitGroup
+	// saveFailed is of the goroutine that saves; what Start and Shutdown save, they do while it does not run.
+	saveFailed bool
+	delivered  atomic.Pointer[progress] // how far the pipeline is; what it refused is counted
+	// undelivered are reports that were dropped with their batches.
+	undelivered struct {
+		sync.Mutex
+		reports []lossReport
+	}
 
 	// Of the drain goroutine.
 	batch       *batch
@@ -116,6 +126,10 @@ type securityReceiver struct {
 	lastLoss    sensor.Losses
 	lastDropped [event.NumTypes][numDrops]int64
 	losses      lossReport
+	emptied     event.Time // all that happened before was read
+	handedOn    uint64     // sequence of the last record in queue
+	owed        progress   // the last report on losses, and since when these are if none is delivered before it
+	ended       bool       // the ring buffer was read to its end
 	running     bool
 }
 
@@ -301,9 +315,17 @@ func (r *securityReceiver) resume(ctx context.Context, attached event.Time) erro
 		}
 		r.seq = max(uint64(ts.Nano())/1000, st.Sequence)
 	}
-	if ok {
+	r.emptied, r.owed, r.ended = attached, progress{}, false
+	if !ok {
+		r.handedOn = r.seq
+		r.delivered.Store(&progress{r.seq, attached})
+	} else {
+		r.handedOn = st.Sequence
+		r.delivered.Store(&progress{st.Sequence, attached})
 		r.appendReport(lossReport{since: st.Time, restart: &st}, attached)
 	}
+	// From now on numbers are given, which must not be given again, and what is not delivered is missing.
+	r.save(r.stateAt(*r.delivered.Load(), false))
 	return nil
 }
 
@@ -333,12 +355,16 @@ func (r *securityReceiver) drainLoop() {
 	interval := r.cfg.Drain.MinInterval
 	lastTick, lastClock, lastReport := time.Now(), time.Now(), time.Now()
 	for !r.stopping.Load() {
+		began := event.Time(time.Now().UnixNano())
 		n, err := r.kernel.Drain(interval, r.handle)
 		if err != nil {
 			r.set.Logger.Error("the kernel side can no longer be read; no events from here on", zap.Error(err))
 			componentstatus.ReportStatus(r.comp, componentstatus.NewPermanentErrorEvent(err))
 			r.flush() // what was read before; the state stays that of the last second, from where the gap counts
 			return
+		}
+		if n < sensor.MaxDrained {
+			r.emptied = began
 		}
 		last := interval
 		interval = r.cfg.Drain.MinInterval
@@ -359,10 +385,15 @@ func (r *securityReceiver) drainLoop() {
 		}
 		lastTick = now
 		r.conv.tree.Expire(event.Time(now.UnixNano()))
+		at := r.reached()
 		r.collectLosses()
+		select {
+		case r.saves <- r.stateAt(at, false):
+		default: // the one before is still being written
+		}
 		if now.Sub(lastReport) >= lossPeriod {
 			lastReport = now
-			r.reportLosses(event.Time(now.UnixNano()))
+			r.reportLosses(at.time)
 		}
 		if now.Sub(lastClock) >= clockPeriod {
 			lastClock = now
@@ -370,31 +401,41 @@ func (r *securityReceiver) drainLoop() {
 				r.set.Logger.Info("the clock was set; event times follow", zap.Duration("step", step))
 			}
 		}
-		r.checkpoint(now, false)
 	}
 	// What happened until now is still in the ring buffer.
+	r.emptied = event.Time(time.Now().UnixNano())
 	if err := r.kernel.Detach(); err != nil {
 		r.set.Logger.Warn("detach from the kernel", zap.Error(err))
 	}
 	if _, err := r.kernel.Drain(0, r.handle); err != nil {
 		r.set.Logger.Warn("read what was left in the ring buffer", zap.Error(err))
 	}
+	at := r.reached()
 	r.collectLosses()
-	r.reportLosses(event.Time(time.Now().UnixNano()))
+	r.reportLosses(at.time)
 	r.flush()
-	r.checkpoint(time.Now(), true)
+	r.ended = true
 }
 
-func (r *securityReceiver) checkpoint(now time.Time, clean bool) {
-	st := state{BootID: r.host.BootID, Sequence: r.seq, Time: event.Time(now.UnixNano()), Clean: clean}
-	if clean {
-		r.saves <- st
-		return
+// reached is how far the pipeline is: what it does not have dies with the process. It is to be called before collectLosses,
+// so that what was refused up to there is counted.
+func (r *securityReceiver) reached() progress {
+	at := *r.delivered.Load()
+	if at.sequence == r.handedOn && r.batch.records.Len() == 0 {
+		return progress{r.seq, r.emptied} // nothing is on its way
 	}
-	select {
-	case r.saves <- st:
-	default: // the one before is still being written
+	return at
+}
+
+// stateAt is the state when the pipeline is so far: losses that it has no report of yet count as not watched.
+func (r *securityReceiver) stateAt(at progress, clean bool) state {
+	if len(r.losses.lost) > 0 {
+		at.time = min(at.time, r.losses.since)
 	}
+	if at.sequence < r.owed.sequence {
+		at.time = min(at.time, r.owed.time)
+	}
+	return state{BootID: r.host.BootID, Sequence: at.sequence, Time: at.time, Clean: clean}
 }
 
 // handle takes one record of the ring buffer.
@@ -440,14 +481,21 @@ func (r *securityReceiver) flush() {
 		return
 	}
 	r.newBatch()
+	b.end = progress{r.seq, r.emptied}
 	select {
 	case r.queue <- b:
+		r.handedOn = r.seq
 	default:
 		r.drop(b, dropQueueFull)
 	}
 }
 
 func (r *securityReceiver) drop(b *batch, why int) {
+	if len(b.reports) > 0 { // first: who sees the numbers sees these
+		r.undelivered.Lock()
+		r.undelivered.reports = append(r.undelivered.reports, b.reports...)
+		r.undelivered.Unlock()
+	}
 	for typ, n := range b.types {
 		r.count.dropped[typ][why].Add(int64(n))
 	}
@@ -478,26 +526,27 @@ func (r *securityReceiver) deliverLoop() {
 		r.obs.EndLogsOp(ctx, "ebpf", n, err)
 		if err != nil {
 			r.drop(b, dropRefused)
-			continue
+		} else {
+			for typ, n := range b.types {
+				r.count.emitted[typ].Add(int64(n))
+			}
 		}
-		for typ, n := range b.types {
-			r.count.emitted[typ].Add(int64(n))
-		}
+		r.delivered.Store(&b.end)
 	}
 }
 
 func (r *securityReceiver) saveLoop() {
-	failed := false
 	for st := range r.saves {
-		if err := r.store.save(context.Background(), st); err != nil {
-			if !failed { // once: the next second would only say it again
-				r.set.Logger.Warn("the state could not be stored; after a restart it will not be known what was missed", zap.Error(err))
-			}
-			failed = true
-			continue
-		}
-		failed = false
+		r.save(st)
 	}
+}
+
+func (r *securityReceiver) save(st state) {
+	err := r.store.save(context.Background(), st)
+	if err != nil && !r.saveFailed { // once: the next second would only say it again
+		r.set.Logger.Warn("the state could not be stored; after a restart it will not be known what was missed", zap.Error(err))
+	}
+	r.saveFailed = err != nil
 }
 
 // Shutdown detaches, hands on what was read, and frees everything. It may be called without Start and more than once.
@@ -516,6 +565,10 @@ func (r *securityReceiver) Shutdown(ctx context.Context) error {
 		close(r.saves)
 		r.deliver.Wait()
 		r.saved.Wait()
+		if r.ended { // else the gap counts from the last second before
+			r.collectLosses() // what was refused at last is in no report
+			r.save(r.stateAt(progress{r.seq, r.emptied}, true))
+		}
 	}()
 	select {
 	case <-done:

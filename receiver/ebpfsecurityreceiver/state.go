@@ -16,13 +16,19 @@ import (
 	"github.com/picketsec/picket/internal/event"
 )
 
-// state is what the receiver remembers across a restart: up to where it has come. It is written every second and at
-// shutdown, so after a crash the last second is not in it.
+// state is what the receiver remembers across a restart: up to where it has come. It is written at the start, every second, and
+// at shutdown, so after a crash the last second is not in it.
 type state struct {
 	BootID   string     `json:"boot_id"`
-	Sequence uint64     `json:"sequence"` // of the last record
-	Time     event.Time `json:"time"`     // until when the receiver was surely attached
-	Clean    bool       `json:"clean"`    // written by an orderly shutdown: Sequence is exact
+	Sequence uint64     `json:"sequence"` // of the last record that the pipeline has
+	Time     event.Time `json:"time"`     // until when all that happened is with the pipeline, or in a report that is
+	Clean    bool       `json:"clean"`    // written by an orderly shutdown: Sequence is the last number given
+}
+
+// progress is how far the pipeline is.
+type progress struct {
+	sequence uint64
+	time     event.Time
 }
 
 const stateKey = "state"

@@ -332,11 +332,12 @@ func (s *Sensor) Detach() error {
 	return errors.Join(errs...)
 }
 
-// maxDrained is how many records one Drain gives at most, so that its caller gets to do something else.
-const maxDrained = 1 << 16
+// MaxDrained is how many records one Drain gives at most, so that its caller gets to do something else. Fewer were all
+// that there were.
+const MaxDrained = 1 << 16
 
 // Drain waits until wait has passed or the ring buffer is half full, then gives every record that is there to handle, up to
-// maxDrained. It returns the number of records. After a Drain that found none, the first record ends the wait too. A record that
+// MaxDrained. It returns the number of records. After a Drain that found none, the first record ends the wait too. A record that
 // cannot be decoded is given to handle as its error. After Close the error is os.ErrClosed.
 func (s *Sensor) Drain(wait time.Duration, handle func(*Record, error)) (int, error) {
 	if s.asleep == nil {
@@ -354,7 +355,7 @@ func (s *Sensor) Drain(wait time.Duration, handle func(*Record, error)) (int, er
 	var rec Record
 	n := 0
 	s.reader.SetDeadline(time.Now().Add(wait))
-	for n < maxDrained {
+	for n < MaxDrained {
 		err := s.reader.ReadInto(&s.rec)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, ringbuf.ErrFlushed):
