@@ -130,9 +130,8 @@ type logReader struct {
 	events  bool
 	stderr  io.Writer
 
-	unmarshaler plog.JSONUnmarshaler
-	bad         int // lines that could not be read
-	err         error
+	bad int // lines that could not be read
+	err error
 }
 
 func (r *logReader) file(ctx context.Context, path string, follow bool) error {
@@ -163,7 +162,7 @@ func (r *logReader) lines(stop func()) *lines {
 			if r.err != nil {
 				return
 			}
-			ld, err := r.unmarshal(line)
+			ld, err := unmarshalLogs(line)
 			if err != nil {
 				r.complain(number, "not a batch of logs in OTLP JSON: "+sanitize(err.Error()))
 				return
@@ -184,14 +183,14 @@ func (r *logReader) complain(number int, problem string) {
 	fmt.Fprintf(r.stderr, "picketctl: %s:%d: %s\n", r.name, number, problem)
 }
 
-// unmarshal reads a line. The decoder reads files that others may write, so a panic in it must not end the command.
-func (r *logReader) unmarshal(line []byte) (ld plog.Logs, err error) {
+// unmarshalLogs reads a line. The decoder reads files that others may write, so a panic in it must not end the command.
+func unmarshalLogs(line []byte) (ld plog.Logs, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the decoder failed: %v", p)
 		}
 	}()
-	return r.unmarshaler.UnmarshalLogs(line)
+	return new(plog.JSONUnmarshaler).UnmarshalLogs(line)
 }
 
 func (r *logReader) flush(stop func()) {

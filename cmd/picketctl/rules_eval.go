@@ -5,6 +5,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,7 +33,8 @@ the order of evaluation, and what their actions did:
   {"matches":["rule_id"],"actions":[{"rule":"rule_id","kind":"set","variable":"process.n","value":1}]}
 
 An event is a flat object from field names to values, as for 'rules expr', or CSM Threats JSON: the body of an event record
-or of a detection. An object with the member "evt" is the latter.
+or of a detection. An object with the member "evt" is the latter. A line may also be a batch of logs in OTLP JSON, as the file
+exporter writes them: each event record in it, with its attributes, and each detection is an event; reports are left out.
 
 Variables keep their values from event to event. Only set actions are executed; others (hash, kill, log, …) are named and
 never executed. Rate limits do not hold: every match is reported, also of silent rules. Time is that of the event
@@ -42,7 +44,7 @@ A line that cannot be read gives {"error":"…"}, and the run goes on. Rules tha
 
 Exit codes: 0 every line was an event, 1 some line was not, 2 wrong use, or a file cannot be read.`,
 		Example: `  picketctl rules eval --rules examples/policies --events events.jsonl
-  jq -c .body events.jsonl | picketctl rules eval --rules a.policy --rules b.policy --events -`,
+  picketctl rules eval --rules a.policy --rules b.policy --events - <logs.json`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if events == "" {
@@ -118,17 +120,28 @@ func checkPolicyArgs(paths []string, agentVersion string) error {
 
 func evalEvents(cmd *cobra.Command, engine *ruletest.Engine, path string) error {
 	failed := false
-	err := eachLine(cmd, path, func(line []byte, tooLong bool) any {
-		var result ruletest.Result
-		err := fmt.Errorf("the line has more than %d bytes", maxBatchLine)
-		if !tooLong {
-			result, err = engine.EvalJSON(line)
+	err := eachLine(cmd, path, func(line []byte, tooLong bool, answer func(any)) {
+		each := func(result ruletest.Result, err error) {
+			if err != nil {
+				failed = true
+				answer(map[string]string{"error": err.Error()})
+				return
+			}
+			answer(result)
 		}
-		if err != nil {
-			failed = true
-			return map[string]string{"error": err.Error()}
+		switch {
+		case tooLong:
+			each(ruletest.Result{}, fmt.Errorf("the line has more than %d bytes", maxBatchLine))
+		case isOTLP(line):
+			logs, err := unmarshalLogs(line)
+			if err != nil {
+				each(ruletest.Result{}, fmt.Errorf("not a batch of logs in OTLP JSON: %w", err))
+				return
+			}
+			engine.EvalLogs(logs, each)
+		default:
+			each(engine.EvalJSON(line))
 		}
-		return result
 	})
 	if err == nil && failed {
 		return exitError{code: exitEventErrors}
@@ -136,9 +149,14 @@ func evalEvents(cmd *cobra.Command, engine *ruletest.Engine, path string) error 
 	return err
 }
 
-// eachLine calls fn for every line of a file (- is standard input) and prints the answers as lines of JSON. Of a line that is
+// isOTLP says whether a line is one of the file exporter.
+func isOTLP(line []byte) bool {
+	return bytes.HasPrefix(bytes.TrimLeft(line, " \t"), []byte(`{"resourceLogs":`))
+}
+
+// eachLine calls fn for every line of a file (- is standard input) and prints its answers as lines of JSON. Of a line that is
 // longer than maxBatchLine fn learns only that.
-func eachLine(cmd *cobra.Command, path string, fn func(line []byte, tooLong bool) any) error {
+func eachLine(cmd *cobra.Command, path string, fn func(line []byte, tooLong bool, answer func(any))) error {
 	in := cmd.InOrStdin()
 	if path != "-" {
 		f, err := os.Open(path) //nolint:gosec // the user names the file
@@ -152,11 +170,17 @@ func eachLine(cmd *cobra.Command, path string, fn func(line []byte, tooLong bool
 	w := bufio.NewWriter(cmd.OutOrStdout())
 	out := json.NewEncoder(w)
 	out.SetEscapeHTML(false)
+	var writeErr error
+	answer := func(v any) {
+		if writeErr == nil {
+			writeErr = out.Encode(v)
+		}
+	}
 	for {
 		line, tooLong, readErr := readLine(r, maxBatchLine)
 		if readErr == nil || len(line) > 0 || tooLong {
-			if err := out.Encode(fn(line, tooLong)); err != nil {
-				return usageError("cannot write the results: %w", err)
+			if fn(line, tooLong, answer); writeErr != nil {
+				return usageError("cannot write the results: %w", writeErr)
 			}
 		}
 		// Whoever writes line by line and waits gets each answer at once.

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/plog"
+
+	"github.com/picketsec/picket/internal/event"
 )
 
 // putFile writes a file for a test and returns its path.
@@ -98,6 +102,73 @@ func TestRulesEval(t *testing.T) {
 	assert.Equal(t, 1, code)
 	//nolint:testifylint // two lines, and their text is what counts
 	assert.Equal(t, `{"error":"the line has more than 16777216 bytes"}`+"\n"+`{"matches":[],"actions":[]}`+"\n", stdout)
+}
+
+// A batch of the file exporter has what a body alone does not tell: a flag, or which process it is.
+func TestRulesEvalOTLP(t *testing.T) {
+	rules := putFile(t, "a.policy", `rules:
+  - id: remembered
+    expression: open.file.path == "/etc/a" && open.flags == O_WRONLY|O_APPEND && open.syscall.mode == 384 && process.auid == 7
+    actions: [{set: {name: x, value: true, scope: process}}]
+  - id: read
+    expression: open.file.path == "/etc/b" && ${process.x}
+`)
+	logs := plog.NewLogs()
+	records := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords()
+	host := event.Host{ID: "h", BootID: "b"}
+	for id, path := range []string{"/etc/a", "/etc/b"} {
+		e := event.Event{
+			Type: event.TypeOpen, File: &event.FileEvent{File: event.File{Path: path}},
+			Facts:   event.Facts{Flags: 0o2001, SyscallMode: 0o600, AUID: 7, ProcessID: 1 << 40, Sequence: uint64(id + 1)},
+			Process: event.ProcessContext{Process: &event.Process{PID: 9}},
+		}
+		event.EncodeRecord(&e, &host, records.AppendEmpty())
+	}
+	records.AppendEmpty().Body().SetStr("a record of somebody else")
+	detection := records.AppendEmpty()
+	detection.Attributes().PutStr(event.AttrRecordKind, event.KindDetection)
+	detection.Body().SetStr(`{"title":"t","agent":{},"evt":{"name":"open"},"file":{"path":"/etc/a","flags":["O_WRONLY","O_APPEND"]},"process":{"pid":9}}`)
+	bad := records.AppendEmpty()
+	records.At(0).CopyTo(bad)
+	bad.Body().SetStr("{")
+	line, err := new(plog.JSONMarshaler).MarshalLogs(logs)
+	require.NoError(t, err)
+	stdout, stderr, code := picketctl(t, string(line)+"\n"+`{"resourceLogs":7}`+"\n", "rules", "eval", "--rules", rules, "--events", "-")
+	assert.Equal(t, 1, code)
+	assert.Empty(t, stderr)
+	got := strings.Split(strings.TrimSuffix(stdout, "\n"), "\n")
+	require.Len(t, got, 5)
+	assert.Equal(t, []string{
+		`{"matches":["remembered"],"actions":[{"rule":"remembered","kind":"set","variable":"process.x","value":true}]}`,
+		`{"matches":["read"],"actions":[]}`,
+		`{"matches":[],"actions":[]}`,
+	}, got[:3])
+	assert.Contains(t, got[3], `{"error":"read the body: `)
+	assert.Contains(t, got[4], `{"error":"not a batch of logs in OTLP JSON: `)
+}
+
+// What rules have noted of a process goes when it exits, so that the next one with its pid is another.
+func TestRulesEvalExit(t *testing.T) {
+	rules := putFile(t, "a.policy", `rules:
+  - id: tmp
+    expression: exec.file.path =~ "/tmp/**"
+    actions: [{set: {name: from_tmp, value: true, scope: process}}]
+  - id: shadow
+    expression: open.file.path == "/etc/shadow" && ${process.from_tmp}
+  - id: ended
+    expression: exit.code == 0 && ${process.from_tmp}
+`)
+	const open = `{"type":"open","process.pid":7,"open.file.path":"/etc/shadow"}`
+	in := `{"type":"exec","process.pid":7,"exec.file.path":"/tmp/x"}` + "\n" + open + "\n" + `{"type":"exit","process.pid":7}` + "\n" + open + "\n"
+	stdout, _, code := picketctl(t, in, "rules", "eval", "--rules", rules, "--events", "-")
+	assert.Zero(t, code)
+	var matches []string
+	for line := range strings.Lines(stdout) {
+		var r struct{ Matches []string }
+		require.NoError(t, json.Unmarshal([]byte(line), &r))
+		matches = append(matches, strings.Join(r.Matches, " "))
+	}
+	assert.Equal(t, []string{"tmp", "shadow", "ended", ""}, matches)
 }
 
 func TestRulesEvalUsage(t *testing.T) {

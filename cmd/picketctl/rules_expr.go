@@ -156,11 +156,12 @@ type batchError struct {
 }
 
 func runBatch(cmd *cobra.Command, path string) error {
-	return eachLine(cmd, path, func(line []byte, tooLong bool) any {
+	return eachLine(cmd, path, func(line []byte, tooLong bool, answer func(any)) {
 		if tooLong {
-			return batchResult{Error: &batchError{kindInput, fmt.Sprintf("the line has more than %d bytes", maxBatchLine)}}
+			answer(batchResult{Error: &batchError{kindInput, fmt.Sprintf("the line has more than %d bytes", maxBatchLine)}})
+			return
 		}
-		return evaluateLine(line)
+		answer(evaluateLine(line))
 	})
 }
 

@@ -329,11 +329,13 @@ func bind[T any](f *Field, r *row[T], o object[T]) {
 		}
 		f.IntAt = func(e *Event, i int) int64 { return at(get(e), i) }
 	}
-	name, unavailable, has := r.name, r.source == FieldUnavailable, r.has
-	if unavailable || has != nil {
+	name, unavailable, attribute, has := r.name, r.source == FieldUnavailable, r.source == FieldAttribute, r.has
+	if unavailable || attribute || has != nil {
 		f.Available = func(e *Event) bool {
 			t := get(e)
 			switch {
+			case attribute && e.known != nil:
+				return e.known[name]
 			case t == nil:
 				return !unavailable
 			case (*o.flat(t)).has(name):
@@ -341,7 +343,7 @@ func bind[T any](f *Field, r *row[T], o object[T]) {
 			case has != nil:
 				return has(t)
 			}
-			return false
+			return !unavailable
 		}
 	}
 	f.set = func(e *Event, v *flatValue) error { return setRow(o.create(e), r, o, v) }
@@ -378,8 +380,11 @@ func bindElem[T any](f *Field, r *row[T], o object[T]) {
 			return nil
 		}
 	}
-	if r.source == FieldUnavailable {
+	switch r.source {
+	case FieldUnavailable:
 		f.Available = func(e *Event) bool { return e.flat != nil }
+	case FieldAttribute:
+		f.Available = func(e *Event) bool { return e.known == nil }
 	}
 	f.setElem = func(p *Process, v *flatValue) error { return setRow(o.createElem(p), r, o, v) }
 }

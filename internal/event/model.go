@@ -56,6 +56,9 @@ type Event struct {
 
 	// flat holds the fields of a flat event that have no place above; nil for every other event.
 	flat *flatValues
+	// known says of an event that was read from a body alone which rows of its attributes the body tells, too; nil for every
+	// other event.
+	known map[string]bool
 }
 
 // Facts are what rules and backends need and the schema has no place for. They travel as attributes of the log record.

@@ -45,8 +45,50 @@ func parseEither(data []byte, now Time) (*Event, error) {
 	if err := new(Decoder).Decode(bytes.Clone(data), NeedAll, e); err != nil {
 		return nil, err
 	}
-	// What a record has in its attributes is not known here.
-	e.Facts.AUID = AUIDUnset
+	e.factsOfBody()
 	e.completeSocket()
 	return e, nil
+}
+
+// errnoUnknown is the return value of a call that failed otherwise than by EACCES or EPERM: no error has this number, which is
+// the highest that a system call can return (the kernel's MAX_ERRNO).
+const errnoUnknown = 4095
+
+// factsOfBody takes from the members of an event what its record has in attributes, as far as they tell. Of the return value
+// that is whether the call succeeded, and whether it was refused.
+func (e *Event) factsOfBody() {
+	f := &e.Facts
+	f.AUID = AUIDUnset
+	e.known = map[string]bool{}
+	switch e.Evt.Outcome {
+	case OutcomeRefused:
+		f.Retval = -eACCES
+	case OutcomeError:
+		f.Retval = -errnoUnknown
+	}
+	if e.File != nil && (e.Type == TypeUnlink || e.Type == TypeOpen && len(e.File.Flags) > 0) {
+		for _, flag := range e.File.Flags {
+			f.Flags |= uint32(numberOf(flag))
+		}
+		e.known["flags"] = true
+	}
+	var family, protocol string
+	switch {
+	case e.Bind != nil:
+		family = e.Bind.Addr.Family
+	case e.Accept != nil:
+		family = e.Accept.Addr.Family
+	case e.Connect != nil:
+		family, protocol = e.Connect.Addr.Family, e.Connect.Protocol
+	}
+	if ip := peer(e).Addr(); family == "" && ip.IsValid() {
+		if family = "AF_INET"; ip.Is6() {
+			family = "AF_INET6"
+		}
+	}
+	if protocol == "" && e.Network != nil {
+		protocol = e.Network.L4Protocol
+	}
+	f.SocketFamily, e.known["addr.family"] = uint16(numberOf(family)), family != ""
+	f.SocketProtocol, e.known["protocol"] = uint16(numberOf(protocol)), protocol != ""
 }

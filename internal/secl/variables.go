@@ -218,7 +218,7 @@ func (v *Variable) key(c *Context) (k scopeKey, ok bool) {
 	switch v.Scope {
 	case ScopeProcess:
 		if k.process = c.process; k.process == 0 {
-			k.process = processKey(e.Facts.ProcessID, e.Process.Process)
+			k.process = ProcessKey(e)
 		}
 		return k, k.process != 0
 	case ScopeContainer:
@@ -233,6 +233,9 @@ var (
 	containerID, _ = event.LookupField("container.id")
 	cgroupID, _    = event.LookupField("cgroup.id")
 )
+
+// ProcessKey is by what variables tell the process of an event; 0 if the event has none.
+func ProcessKey(e *event.Event) uint64 { return processKey(e.Facts.ProcessID, e.Process.Process) }
 
 // processKey is the process id of the kernel side, or the pid if that is not known.
 func processKey(id uint64, p *event.Process) uint64 {

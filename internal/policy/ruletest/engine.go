@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/collector/pdata/plog"
+
 	"github.com/picketsec/picket/internal/event"
 	"github.com/picketsec/picket/internal/policy"
 	"github.com/picketsec/picket/internal/secl"
@@ -23,6 +25,7 @@ type Engine struct {
 	context secl.Context
 	matcher policy.Matcher
 	acted   bool // variables may have been set
+	decoder event.Decoder
 }
 
 // NewEngine loads the policies. What did not load is in the Report.
@@ -83,7 +86,36 @@ func (e *Engine) Eval(ev *event.Event) Result {
 			result.Actions = append(result.Actions, out)
 		})
 	}
+	if ev.Type == event.TypeExit {
+		e.set.Exited(e.context.Host, secl.ProcessKey(ev))
+	}
 	return result
+}
+
+// EvalLogs evaluates the rules on each event record and each detection of a batch, one after the other. Of a detection only the
+// body is read; other records are left out.
+func (e *Engine) EvalLogs(logs plog.Logs, each func(Result, error)) {
+	for _, rl := range logs.ResourceLogs().All() {
+		for _, sl := range rl.ScopeLogs().All() {
+			for _, lr := range sl.LogRecords().All() {
+				kind, ok := lr.Attributes().Get(event.AttrRecordKind)
+				if !ok {
+					continue
+				}
+				switch kind.AsString() {
+				case event.KindEvent:
+					var ev event.Event
+					if err := e.decoder.DecodeRecord(lr, event.NeedAll, &ev); err != nil {
+						each(Result{}, err) //nolint:wrapcheck // it says what is wrong with the record
+						continue
+					}
+					each(e.Eval(&ev), nil)
+				case event.KindDetection:
+					each(e.EvalJSON([]byte(lr.Body().Str())))
+				}
+			}
+		}
+	}
 }
 
 // EvalJSON reads an event as event.ParseEvent does and evaluates the rules on it.
