@@ -14,7 +14,7 @@ import (
 
 // compile compiles the merged macros and rules into set.
 func (l *loader) compile(set *Set) {
-	env := &secl.Env{Variables: set.variables}
+	env := &secl.Env{Variables: set.variables, MaxOperands: maxOperands}
 	set.env, set.expressions = env, map[*Rule]string{}
 	for _, m := range l.macros {
 		env.Macros = append(env.Macros, secl.Macro{ID: m.id, Expression: m.expression.value, Values: m.values})

@@ -482,6 +482,25 @@ func TestLoadLimits(t *testing.T) {
 	assert.Equal(t, "rules has more than 5000 entries", report.Policies[1].Message)
 }
 
+// Macros of macros grow, but not without an end: neither one expression, nor all of them together.
+func TestLoadLimitsOfMacros(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("macros:\n  - {id: M0, expression: 'exec.uid == 1'}\n")
+	for i := range 15 {
+		fmt.Fprintf(&b, "  - {id: M%d, expression: '(M%d && M%d)'}\n", i+1, i, i)
+	}
+	b.WriteString("rules:\n  - {id: one, expression: M15 && M15 && M15}\n")
+	for i := range 100 {
+		fmt.Fprintf(&b, "  - {id: r%d, expression: M15}\n", i)
+	}
+	set, report := loadDir(t, map[string]string{"macros.policy": b.String()})
+	rules := report.Policies[0].Rules
+	assert.Contains(t, rules[0].Message, "the expression has more than 200000 operands, with its macros")
+	assert.Contains(t, rules[100].Message, "all expressions together have more than 10000000 operands, with their macros")
+	assert.Greater(t, set.Len(), 20)
+	assert.Less(t, set.Len(), 50)
+}
+
 func FuzzLoad(f *testing.F) {
 	seeds, err := filepath.Glob("testdata/seeds/*")
 	require.NoError(f, err)

@@ -32,8 +32,11 @@ type Env struct {
 	// Filter compiles what only has to be false if the expression will be false for certain, although variables and fields
 	// that are unavailable (event.FieldUnavailable) are not known yet.
 	Filter bool
+	// MaxOperands bounds what all expressions that are compiled with this Env have together, macros expanded; 0 is no bound.
+	MaxOperands int
 
-	macros map[string]*macro
+	operands int
+	macros   map[string]*macro
 }
 
 type macro struct {
@@ -183,10 +186,23 @@ func compileNode(n node, env *Env) (*Program, *operand, *Error) {
 	return c.p, &o, nil
 }
 
+// count adds n operands at pos, and refuses them if there are too many.
+func (c *compiler) count(n int, pos Pos) *Error {
+	if c.nodes += n; c.nodes > MaxNodes {
+		return compileError(pos, ReasonLimit, "the expression has more than %d operands, with its macros", MaxNodes)
+	}
+	if env := c.env; env != nil && env.MaxOperands > 0 {
+		if env.operands += n; env.operands > env.MaxOperands {
+			return compileError(pos, ReasonLimit, "all expressions together have more than %d operands, with their macros", env.MaxOperands)
+		}
+	}
+	return nil
+}
+
 // compile compiles a node.
 func (c *compiler) compile(n node) (operand, *Error) {
-	if c.nodes++; c.nodes > MaxNodes {
-		return operand{}, compileError(n.at(), ReasonLimit, "the expression has more than %d operands, with its macros", MaxNodes)
+	if err := c.count(1, n.at()); err != nil {
+		return operand{}, err
 	}
 	switch n := n.(type) {
 	case *logicalNode:
@@ -648,8 +664,8 @@ func (c *compiler) arith(n *arithNode) (operand, *Error) {
 // array compiles an array literal.
 func (c *compiler) array(n *arrayNode) (operand, *Error) {
 	o := operand{pos: n.pos, array: true, static: true}
-	if c.nodes += len(n.members); c.nodes > MaxNodes {
-		return operand{}, compileError(n.pos, ReasonLimit, "the expression has more than %d operands, with its macros", MaxNodes)
+	if err := c.count(len(n.members), n.pos); err != nil {
+		return operand{}, err
 	}
 	var bools []bool
 	var ints []int64
