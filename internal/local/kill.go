@@ -76,7 +76,7 @@ func killCgroup(mount string, t *Target, signal int, container bool) (n int, err
 		}
 	}
 	dir := mount + target
-	const rounds = 16 // without cgroup.kill: who forks meanwhile is found by the next
+	const rounds = 16 // for each process alone: who forks meanwhile is found by the next
 	seen := map[int]bool{}
 	for range rounds {
 		pids, err := procs(dir)
@@ -92,14 +92,10 @@ func killCgroup(mount string, t *Target, signal int, container bool) (n int, err
 		if len(pids) == 0 {
 			break
 		}
-		if signal == int(unix.SIGKILL) {
-			err := os.WriteFile(dir+"/cgroup.kill", []byte("1"), 0) // since kernel 5.14
-			if err == nil {
-				break
-			}
-			if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
-				return 0, fmt.Errorf("write cgroup.kill: %w", err)
-			}
+		// cgroup.kill is there since kernel 5.14, for root, and where the hierarchy is not mounted read-only, as it is in containers and
+		// with systemd's ProtectControlGroups. Whatever it says, each process can be signalled without it.
+		if signal == int(unix.SIGKILL) && os.WriteFile(dir+"/cgroup.kill", []byte("1"), 0) == nil {
+			break
 		}
 		for _, pid := range pids {
 			if err := signalMember(pid, target, signal); err != nil && !errors.Is(err, ErrGone) {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -241,6 +242,61 @@ func TestKillOldCgroup(t *testing.T) {
 	require.NoError(t, signalMember(int(target.PID), path, int(unix.SIGKILL)))
 	assert.Equal(t, syscall.SIGKILL, ended())
 	require.ErrorIs(t, signalMember(int(target.PID), path, int(unix.SIGKILL)), ErrGone)
+}
+
+// TestKillReadOnlyCgroup is as with systemd's ProtectControlGroups: what is there can be read only, and each process is signalled.
+func TestKillReadOnlyCgroup(t *testing.T) {
+	mount, path, move := newCgroup(t)
+	below := path + "/below"
+	require.NoError(t, os.Mkdir(mount+below, 0o755))
+	t.Cleanup(func() {
+		assert.Eventually(t, func() bool { return os.Remove(mount+below) == nil }, 10*time.Second, 10*time.Millisecond)
+	})
+	outside, _ := child(t)
+	first, firstEnded := child(t)
+	second, secondEnded := child(t)
+	move(path, first.PID)
+	move(below, second.PID)
+	readOnly := t.TempDir()
+	target := &Target{ProcessID: image, PID: first.PID, CgroupID: inode(mount + path), CgroupPath: path}
+
+	type result struct {
+		n                 int
+		setup, write, err error
+	}
+	done := make(chan result)
+	go func() {
+		var r result
+		defer func() { done <- r }()
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine, and its mount namespace with it
+		if r.setup = unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); r.setup != nil {
+			return
+		}
+		for _, m := range []struct {
+			source, target string
+			flags          uintptr
+		}{
+			{"", "/", unix.MS_REC | unix.MS_PRIVATE},
+			{mount, readOnly, unix.MS_BIND},
+			{"", readOnly, unix.MS_BIND | unix.MS_REMOUNT | unix.MS_RDONLY},
+		} {
+			if r.setup = unix.Mount(m.source, m.target, "", m.flags, ""); r.setup != nil {
+				return
+			}
+		}
+		r.write = os.WriteFile(readOnly+path+"/cgroup.kill", []byte("1"), 0)
+		r.n, r.err = killCgroup(readOnly, target, int(unix.SIGKILL), false)
+	}()
+	r := <-done
+	if r.setup != nil {
+		t.Skipf("no read-only mount can be made here: %v", r.setup)
+	}
+	require.ErrorIs(t, r.write, unix.EROFS)
+	require.NoError(t, r.err)
+	assert.Equal(t, 2, r.n)
+	assert.Equal(t, syscall.SIGKILL, firstEnded())
+	assert.Equal(t, syscall.SIGKILL, secondEnded())
+	assert.True(t, alive(outside))
 }
 
 func TestContainerCgroup(t *testing.T) {
