@@ -48,7 +48,8 @@ func (x *cell) bytes() int {
 }
 
 // cells are the values of a variable, by host. All of them together are bounded, and so that no host takes the room of
-// another: those that have most give way first.
+// another: those that have most give way first. Whether a value has expired is up to the time of its own host's events:
+// hosts may have other clocks, or send what they had queued.
 type cells struct {
 	hosts map[string]*hostCells
 	n     int
@@ -58,6 +59,7 @@ type cells struct {
 type hostCells struct {
 	cells map[owner]*cell
 	bytes int
+	now   event.Time // of its latest put. It may go back: one event from the future must not expire the host's later values
 }
 
 func (c *cells) get(k scopeKey) *cell {
@@ -67,15 +69,18 @@ func (c *cells) get(k scopeKey) *cell {
 	return nil
 }
 
-// put sets a value and returns how many others had to go for it.
+// put sets a value at a time of its host and returns how many others had to go for it.
 func (c *cells) put(k scopeKey, x *cell, now event.Time) (evicted int) {
+	if h := c.hosts[k.host]; h != nil {
+		h.now = now
+	}
 	size := x.bytes()
 	if c.get(k) == nil && c.n >= MaxVariableCells || c.bytes+size > MaxVariableBytes {
-		evicted = c.evict(now)
+		evicted = c.evict()
 	}
 	h := c.hosts[k.host]
 	if h == nil {
-		h = &hostCells{cells: map[owner]*cell{}}
+		h = &hostCells{cells: map[owner]*cell{}, now: now}
 		c.hosts[strings.Clone(k.host)] = h
 	}
 	if old := h.cells[k.owner]; old != nil {
@@ -123,11 +128,11 @@ func (c *cells) forget(host string) {
 // evict makes room and returns how many values that took: it drops what has expired, and if that is not enough a sixteenth
 // of the rest, so that a variable that stays full does not search for room at every Set. Hosts with less than the others
 // lose nothing; of a host any values go.
-func (c *cells) evict(now event.Time) (evicted int) {
+func (c *cells) evict() (evicted int) {
 	room := c.bytes - c.bytes/16
 	for host, h := range c.hosts {
 		for o, x := range h.cells {
-			if !x.live(now) {
+			if !x.live(h.now) {
 				c.removeOf(host, h, o)
 			}
 		}

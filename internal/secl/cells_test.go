@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -79,6 +80,70 @@ func TestFullVariable(t *testing.T) {
 	assert.Same(t, v.values, w.values)
 }
 
+// TestExpiryIsOfTheHost: only its own time expires what a host has, and what goes for room before that is counted.
+func TestExpiryIsOfTheHost(t *testing.T) {
+	const ttl, year = time.Hour, 365 * 24 * time.Hour
+	const sixteenth = MaxVariableCells / 16
+	for name, tt := range map[string]struct {
+		n       int           // how many values host a has beside its last one
+		age     time.Duration // of these, by the last one
+		skew    time.Duration // how far the clock of host b is ahead of a's
+		step    time.Duration // how far b's events are apart
+		kept    int           // how many of the n are there after b has filled the variable
+		evicted int           // how many live ones of both are not
+	}{
+		"the same clock":            {n: 10, age: 1, kept: 10, evicted: sixteenth},
+		"b is ahead":                {n: 10, age: 1, skew: year, kept: 10, evicted: sixteenth},
+		"b is behind":               {n: 10, age: ttl, skew: -year, kept: 0, evicted: sixteenth - 10},
+		"b's own expire":            {n: 10, age: 1, skew: year, step: ttl, kept: 10},
+		"a has most":                {n: 12 * sixteenth, age: 1, skew: year, kept: 11 * sixteenth, evicted: sixteenth},
+		"a has most, b's expire":    {n: 12 * sixteenth, age: 1, skew: year, step: ttl, kept: 12 * sixteenth},
+		"a has most, which expired": {n: 12 * sixteenth, age: ttl, skew: -year, kept: 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			vs := NewVariables()
+			v, err := vs.Declare(VariableSpec{Scope: ScopeProcess, Name: "v", Kind: event.KindInt, TTL: ttl})
+			require.NoError(t, err)
+			e := &event.Event{}
+			set := func(host string, process int, at event.Time) {
+				e.Facts.ProcessID = uint64(process)
+				require.NoError(t, v.Set(&Context{Event: e, Host: host, Now: at}, number(1), false))
+			}
+			for i := range tt.n {
+				set("a", i+1, now-event.Time(tt.age))
+			}
+			last := tt.n + 1
+			set("a", last, now)
+			for i := range MaxVariableCells - tt.n {
+				set("b", i+1, now+event.Time(tt.skew)+event.Time(i)*event.Time(tt.step))
+			}
+			require.Contains(t, v.cells.hosts, "a")
+			kept := len(v.cells.hosts["a"].cells) - 1
+			assert.InDelta(t, tt.kept, kept, 1, "the last one may go for one of them")
+			assert.EqualValues(t, tt.evicted, vs.Evicted())
+			assert.LessOrEqual(t, v.cells.n, MaxVariableCells)
+		})
+	}
+}
+
+// TestTimeGoesBack: a host whose clock was ahead for a moment has its later values until they expire, or are counted.
+func TestTimeGoesBack(t *testing.T) {
+	vs := NewVariables()
+	v, err := vs.Declare(VariableSpec{Scope: ScopeProcess, Name: "v", Kind: event.KindInt, TTL: time.Hour})
+	require.NoError(t, err)
+	e := &event.Event{}
+	e.Facts.ProcessID = 1
+	c := &Context{Event: e, Host: "h", Now: now + event.Time(365*24*time.Hour)}
+	require.NoError(t, v.Set(c, number(1), false))
+	c.Now = now
+	for range MaxVariableCells {
+		e.Facts.ProcessID++
+		require.NoError(t, v.Set(c, number(1), false))
+	}
+	assert.EqualValues(t, MaxVariableCells/16, vs.Evicted())
+	assert.Equal(t, MaxVariableCells-MaxVariableCells/16+1, v.cells.n)
+}
+
 // TestVariableBytes: long texts count for what they are.
 func TestVariableBytes(t *testing.T) {
 	vs := NewVariables()
@@ -111,4 +176,31 @@ func TestVariableBytes(t *testing.T) {
 	list, err := vs.Declare(VariableSpec{Name: "list", Kind: event.KindString, List: true})
 	require.NoError(t, err)
 	require.EqualError(t, list.Set(&Context{}, text(strings.Repeat("x", MaxListBytes)), true), `variable "list" would be longer than 4194304 bytes`)
+}
+
+// BenchmarkSet sets a value that is there, and values of ever more processes, for which others must go.
+func BenchmarkSet(b *testing.B) {
+	for name, processes := range map[string]uint64{"there": 1, "full": 1 << 62} {
+		b.Run(name, func(b *testing.B) {
+			v, err := NewVariables().Declare(VariableSpec{Scope: ScopeProcess, Name: "v", Kind: event.KindInt, TTL: time.Hour})
+			require.NoError(b, err)
+			e := &event.Event{}
+			c := &Context{Event: e, Now: now, Host: "h"}
+			set := func(i uint64) {
+				e.Facts.ProcessID = 1 + i%processes
+				if err := v.Set(c, number(1), false); err != nil {
+					b.Fatal(err)
+				}
+			}
+			n := uint64(0)
+			for ; n < MaxVariableCells; n++ {
+				set(n)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				n++
+				set(n)
+			}
+		})
+	}
 }

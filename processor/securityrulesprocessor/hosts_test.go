@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/picketsec/picket/internal/event"
+	"github.com/picketsec/picket/internal/secl"
 )
 
 // metric is the value of a metric, summed over its attributes; 0 if it has none.
@@ -111,6 +112,35 @@ func TestVariablesOfHostsAreApart(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestClocksOfHostsAreApart: a host whose clock is far ahead fills a variable, and what it loses for that is its own and counted.
+func TestClocksOfHostsAreApart(t *testing.T) {
+	p := newPipeline(t, NoMatchDrop, `
+rules:
+  - id: note
+    expression: open.file.path == "/note"
+    silent: true
+    actions:
+      - set: {name: seen, value: true, scope: process, ttl: 1h}
+  - {id: ask, expression: 'open.file.path == "/ask" && ${process.seen}'}
+`)
+	p.consume(t, from("a", open(t, 0, "/note")))
+	const batchSize = 4096
+	for base := 0; base < secl.MaxVariableCells; base += batchSize {
+		ld := from("ahead", open(t, 365*24*time.Hour, "/note"))
+		records := ld.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords()
+		for i := range batchSize {
+			if i > 0 {
+				records.At(0).CopyTo(records.AppendEmpty())
+			}
+			records.At(i).Attributes().PutInt(event.AttrProcessID, int64(1+base+i))
+		}
+		p.consume(t, ld)
+	}
+	assert.Equal(t, []string{"detection ask"}, names(p.consume(t, from("a", open(t, time.Second, "/ask")))))
+	assert.EqualValues(t, secl.MaxVariableCells/16, p.metric(t, "variables_evicted"))
+	assert.Empty(t, p.consume(t, from("a", open(t, time.Hour, "/ask"))), "its own time has come")
 }
 
 // TestHostsAreBounded: of more than max_hosts, the one that was quiet longest is forgotten, with its rates and variables.
