@@ -132,7 +132,9 @@ func readSet(d *reader, n *node, a *action) {
 	if s.name.value == "" {
 		d.errorf(a.pos, "action set needs name")
 	} else if !validVariable(s.name.value) {
-		d.errorf(s.name.node.pos, "set.name %q may only have letters, digits and _", s.name.value)
+		d.errorf(s.name.node.pos, "set.name %q may only have letters, digits, _ and dots", s.name.value)
+	} else if scope, name, ok := strings.Cut(s.name.value, "."); ok && setScopes[scope] {
+		d.errorf(s.name.node.pos, "set.name %q begins with a scope: give name %q and scope %s", s.name.value, name, scope)
 	}
 	sources := 0
 	for _, given := range []bool{s.value != nil, s.field.value != "", s.expression.value != ""} {

@@ -84,7 +84,11 @@ func describe(err error) (message string, line, column int) {
 
 func (l *loader) compileRule(set *Set, env *secl.Env, m *mergedRule) {
 	if strings.TrimSpace(m.expression.value) == "" {
-		m.entity.fail(m.file, m.pos, "the rule has no expression")
+		message := "the rule has no expression"
+		if m.entity.Message != "" { // a key with another name, maybe
+			message += "; " + m.entity.Message
+		}
+		m.entity.fail(m.file, m.pos, message)
 		return
 	}
 	info := event.RuleInfo{

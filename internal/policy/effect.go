@@ -113,7 +113,7 @@ func (s *setAction) spec() (spec secl.VariableSpec, pos Position, err error) {
 		pos = s.value.pos
 		var v secl.Value
 		v, err = constant(s.value)
-		spec.Kind, spec.List = v.Kind, v.List || (s.appends && v.Kind != event.KindBool)
+		spec.Kind, spec.List = v.Kind, v.List || s.appends
 	case s.field.value != "":
 		pos = s.field.node.pos
 		f, ok := event.LookupField(written(s.field.value, event.TypeOpen)) // they have the same fields
@@ -123,7 +123,10 @@ func (s *setAction) spec() (spec secl.VariableSpec, pos Position, err error) {
 		case f.Iterator != "":
 			return spec, pos, fmt.Errorf("field %q has a value per ancestor, it cannot be kept in a variable", s.field.value)
 		}
-		spec.Kind, spec.List = f.Kind, f.Array || (s.appends && f.Kind != event.KindBool)
+		spec.Kind, spec.List = f.Kind, f.Array || s.appends
+	}
+	if err == nil && s.appends && spec.Kind == event.KindBool {
+		return spec, s.name.node.pos, errors.New("append adds to numbers, texts and lists; a variable that is true or false has neither")
 	}
 	return spec, pos, err
 }
@@ -141,9 +144,13 @@ func constant(n *node) (secl.Value, error) {
 				return secl.Value{}, fmt.Errorf("integer %s is out of range", n.value)
 			}
 			return secl.Value{Kind: event.KindInt, Int: i}, nil
+		case token.SingleQuoteType, token.DoubleQuoteType, token.LiteralType, token.FoldedType:
 		default:
-			return secl.Value{Kind: event.KindString, String: n.value}, nil
+			if _, err := strconv.ParseFloat(n.value, 64); err == nil && strings.ContainsAny(n.value[:1], "+-.0123456789") { // not "nan"
+				return secl.Value{}, fmt.Errorf("%s is no integer of 64 bits, and there are no other numbers; in quotes it is a text", n.value)
+			}
 		}
+		return secl.Value{Kind: event.KindString, String: n.value}, nil
 	case nodeList:
 		list := secl.Value{List: true}
 		for _, item := range n.items {

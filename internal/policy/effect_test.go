@@ -101,7 +101,14 @@ func TestSetActionErrors(t *testing.T) {
 		"field of no type":    {`{name: x, field: imds.url}`, `set: field "imds.url" is of event type imds, which Picket does not produce yet`},
 		"pid and no scope":    {`{name: x, value: 1, scope_field: process.pid}`, `set.scope_field names a process: it needs scope process`},
 		"pid and other scope": {`{name: x, value: 1, scope: cgroup, scope_field: process.pid}`, `set.scope_field names a process: it needs scope process`},
-		"name":                {`{name: "a b", value: 1}`, `set.name "a b" may only have letters, digits and _`},
+		"name":                {`{name: "a b", value: 1}`, `set.name "a b" may only have letters, digits, _ and dots`},
+		"name with a scope":   {`{name: process.x, value: 1}`, `set.name "process.x" begins with a scope: give name "x" and scope process`},
+		"large number":        {`{name: x, value: 99999999999999999999}`, `set: 99999999999999999999 is no integer of 64 bits, and there are no other numbers; in quotes it is a text`},
+		"negative number":     {`{name: x, value: -9223372036854775809}`, `set: -9223372036854775809 is no integer of 64 bits, *`},
+		"fraction":            {`{name: x, value: 1.5}`, `set: 1.5 is no integer of 64 bits, *`},
+		"fraction in a list":  {`{name: x, value: [1, 1.5]}`, `set: 1.5 is no integer of 64 bits, *`},
+		"append a bool":       {`{name: x, value: true, append: true}`, `set: append adds to numbers, texts and lists; *`},
+		"append a bool field": {`{name: x, field: process.is_exec, append: true}`, `set: append adds to numbers, texts and lists; *`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

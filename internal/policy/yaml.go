@@ -80,8 +80,9 @@ func parseYAML(src []byte) (root *node, err error) {
 	if len(src) > maxFileSize {
 		return nil, &yamlError{message: fmt.Sprintf("the file has more than %d bytes", maxFileSize)}
 	}
+	src = bytes.TrimPrefix(src, []byte("\ufeff")) // a byte order mark, as some editors write it
 	if pos, ok := firstBadByte(src); !ok {
-		return nil, &yamlError{pos, "not a text file: the bytes are not UTF-8"}
+		return nil, &yamlError{pos, "not a text file: there are bytes that are not UTF-8, or NUL"}
 	}
 	// The parser is third-party code and its input is a file that others may write. A panic in it is a bad file, and must
 	// not take the collector down.

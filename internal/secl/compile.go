@@ -468,6 +468,9 @@ func (c *compiler) read(pos Pos, f *event.Field) *Error {
 // noField explains why there is no such field.
 func (c *compiler) noField(pos Pos, full, name string) *Error {
 	root, _, _ := strings.Cut(name, ".")
+	if root == "fim" {
+		return compileError(pos, ReasonUnsupportedType, "field %q stands for several fields: it can only be used by a rule of a policy itself, and in no macro", full)
+	}
 	if event.IsUnproduced(root) && strings.Contains(name, ".") {
 		return compileError(pos, ReasonUnsupportedType, "field %q is of event type %s, which Picket does not produce yet", full, root)
 	}

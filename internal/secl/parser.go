@@ -116,10 +116,6 @@ func (p *parser) enter() *Error {
 }
 
 func (p *parser) expression() (node, *Error) {
-	if err := p.enter(); err != nil {
-		return nil, err
-	}
-	defer func() { p.depth-- }()
 	// Collected first, because chains may be longer than recursion should be deep. They group to the right.
 	var operands []node
 	var ops []*logicalNode
