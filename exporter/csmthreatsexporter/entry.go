@@ -216,6 +216,10 @@ type entryOptions struct {
 	now      func() time.Time
 }
 
+func (cfg *Config) entryOptions() entryOptions {
+	return entryOptions{hostname: cfg.Hostname, tags: cfg.Tags, now: time.Now}
+}
+
 // appendEntry appends the log entry of a record that classify kept, a JSON object, and returns its timestamp in ms too.
 func (o *entryOptions) appendEntry(dst []byte, f *facts, lr plog.LogRecord) (entry []byte, timestamp int64) {
 	timestamp = o.timestamp(lr)

@@ -73,7 +73,7 @@ func newExporter(cfg *Config, set exporter.Settings) (*csmExporter, error) {
 		cfg:       cfg,
 		settings:  set.TelemetrySettings,
 		telemetry: telemetry,
-		options:   entryOptions{hostname: cfg.Hostname, tags: cfg.Tags, now: time.Now},
+		options:   cfg.entryOptions(),
 		sender: sender{
 			url:    u.Redacted(),
 			header: newHeader(apiKey, "picket/"+set.BuildInfo.Version, cfg.AgentVersion),

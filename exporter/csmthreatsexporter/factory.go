@@ -73,7 +73,7 @@ func createLogs(ctx context.Context, set exporter.Settings, cfg component.Config
 	if err != nil || len(c.AdditionalEndpoints) == 0 {
 		return main, err
 	}
-	f := &fanOut{Logs: main}
+	f := &fanOut{Logs: main, options: c.entryOptions()}
 	for i := range c.AdditionalEndpoints {
 		e := &c.AdditionalEndpoints[i]
 		own := set

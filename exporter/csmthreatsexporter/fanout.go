@@ -5,6 +5,7 @@ package csmthreatsexporter
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"sync"
 
@@ -20,12 +21,13 @@ import (
 type fanOut struct {
 	exporter.Logs
 	additional []*additional
+	options    entryOptions // of the main endpoint, and so of all
 }
 
 // additional is the exporter of an additional endpoint.
 type additional struct {
 	exporter.Logs
-	ahead recordSet // what it took while the main endpoint's queue refused it
+	ahead recordCounts // what it took while the main endpoint's queue refused it
 }
 
 // Start starts all exporters. After an error the collector shuts the component down, also what was not started.
@@ -60,88 +62,116 @@ func (f *fanOut) Shutdown(ctx context.Context) error {
 // After an error of the main queue the pipeline may bring the same records again. Those that an additional endpoint has
 // taken already are not put into its queue twice.
 func (f *fanOut) ConsumeLogs(ctx context.Context, ld plog.Logs) error {
-	took := make([]bool, len(f.additional))
+	keys := sync.OnceValue(func() []recordKey { return f.keys(ld) }) // while no endpoint is ahead, nobody asks
+	ahead := make([]func() []recordKey, len(f.additional))           // what each has then that the main one may refuse
 	for i, a := range f.additional {
 		own := plog.NewLogs() // the exporter behind a queue may change what it is given
 		ld.CopyTo(own)
-		a.ahead.takeOut(own)
-		took[i] = own.LogRecordCount() == 0 || a.ConsumeLogs(ctx, own) == nil
+		had := a.ahead.takeOut(own, keys)
+		ahead[i] = keys
+		if own.LogRecordCount() > 0 && a.ConsumeLogs(ctx, own) != nil {
+			ahead[i] = func() []recordKey { return had }
+		}
 	}
 	err := f.Logs.ConsumeLogs(ctx, ld)
 	if err != nil {
 		for i, a := range f.additional {
-			if took[i] {
-				a.ahead.add(ld)
-			}
+			a.ahead.add(ahead[i]())
 		}
 	}
 	return err
 }
 
-// maxAhead bounds a recordSet. What is over it is sent twice rather than not at all.
+// recordKey tells what a record is: its log.record.uid, and the log that is sent of it. The uid alone does not, because records of tools
+// that do not number theirs share one. The zero key is of records that cannot be told from others.
+type recordKey [sha256.Size]byte
+
+// keys returns the key of each record, in order. It is zero for records without a uid, and for those that are not sent.
+func (f *fanOut) keys(ld plog.Logs) []recordKey {
+	keys := make([]recordKey, 0, ld.LogRecordCount())
+	var buf []byte
+	for _, r := range records(ld) {
+		var key recordKey
+		if uid, ok := r.record.Attributes().Get(event.AttrRecordUID); ok && uid.Str() != "" && r.facts.classify(r.record) == keep {
+			buf = append(append(buf[:0], uid.Str()...), 0)
+			buf, _ = f.options.appendEntry(buf, r.facts, r.record)
+			key = sha256.Sum256(buf)
+		}
+		keys = append(keys, key)
+	}
+	return keys
+}
+
+// maxAhead is how many records a recordCounts has at least before it forgets any; it has at most twice as many. What is forgotten
+// is sent twice rather than not at all.
 const maxAhead = 20_000
 
-// recordSet is a set of the log.record.uid of records; the oldest are forgotten first. Records without one are never in it.
-type recordSet struct {
-	mu    sync.Mutex
-	uids  map[string]struct{}
-	order []string // ring, once it has maxAhead elements
-	next  int
+// recordCounts counts records, until they are taken out again; the oldest are forgotten first.
+type recordCounts struct {
+	mu           sync.Mutex
+	older, newer map[recordKey]int
+	size         int // sum of newer; when it is maxAhead, newer becomes older
 }
 
-func (s *recordSet) add(ld plog.Logs) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.uids == nil {
-		s.uids = make(map[string]struct{})
-	}
-	for _, rl := range ld.ResourceLogs().All() {
-		for _, sl := range rl.ScopeLogs().All() {
-			for _, lr := range sl.LogRecords().All() {
-				if uid, ok := uidOf(lr); ok {
-					s.addUID(uid)
-				}
-			}
+// add counts the records with these keys; those with a zero key are not.
+func (c *recordCounts) add(keys []recordKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, key := range keys {
+		if key == (recordKey{}) {
+			continue
 		}
+		if c.size == maxAhead {
+			c.older, c.newer, c.size = c.newer, nil, 0
+		}
+		if c.newer == nil {
+			c.newer = make(map[recordKey]int)
+		}
+		c.newer[key]++
+		c.size++
 	}
 }
 
-func (s *recordSet) addUID(uid string) {
-	if _, known := s.uids[uid]; known {
-		return
+// takeOut removes from ld the records that were added, each as often as it was, and forgets that they were. It returns their keys.
+// keys returns those of all records of ld.
+func (c *recordCounts) takeOut(ld plog.Logs, keys func() []recordKey) (taken []recordKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.older) == 0 && len(c.newer) == 0 {
+		return nil
 	}
-	s.uids[uid] = struct{}{}
-	if len(s.order) < maxAhead {
-		s.order = append(s.order, uid)
-		return
-	}
-	delete(s.uids, s.order[s.next])
-	s.order[s.next] = uid
-	s.next = (s.next + 1) % maxAhead
-}
-
-// takeOut removes the records of the set from ld.
-func (s *recordSet) takeOut(ld plog.Logs) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.uids) == 0 {
-		return
-	}
+	rest := keys()
 	for _, rl := range ld.ResourceLogs().All() {
 		for _, sl := range rl.ScopeLogs().All() {
-			sl.LogRecords().RemoveIf(func(lr plog.LogRecord) bool {
-				uid, ok := uidOf(lr)
-				_, known := s.uids[uid]
-				return ok && known
+			sl.LogRecords().RemoveIf(func(plog.LogRecord) bool {
+				key := rest[0]
+				rest = rest[1:]
+				if !c.take(key) {
+					return false
+				}
+				taken = append(taken, key)
+				return true
 			})
 		}
 	}
+	return taken
 }
 
-func uidOf(lr plog.LogRecord) (string, bool) {
-	v, ok := lr.Attributes().Get(event.AttrRecordUID)
-	if !ok {
-		return "", false
+func (c *recordCounts) take(key recordKey) bool {
+	switch {
+	case c.older[key] > 0:
+		decrement(c.older, key)
+	case c.newer[key] > 0:
+		decrement(c.newer, key)
+		c.size--
+	default:
+		return false
 	}
-	return v.Str(), v.Str() != ""
+	return true
+}
+
+func decrement(counts map[recordKey]int, key recordKey) {
+	if counts[key]--; counts[key] == 0 {
+		delete(counts, key)
+	}
 }

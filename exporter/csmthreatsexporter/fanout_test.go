@@ -5,6 +5,7 @@ package csmthreatsexporter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/config/configopaque"
 	"go.opentelemetry.io/collector/consumer/consumererror"
+	"go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
@@ -212,6 +214,35 @@ func TestMainQueueFull(t *testing.T) {
 	assert.Zero(t, count(t, tel, refusedMetric, "exporter=csm_threats/@other-0"))
 }
 
+// After the main queue has refused a detection, those that come later are sent everywhere, also if all have the same uid.
+func TestMainQueueWasFull(t *testing.T) {
+	const size = 2
+	main, others := intaketest.Start(t), startOthers(t, 1)
+	main.Down()
+	cfg := fanOutConfig(size, main, others...)
+	e := newLogsWith(t, cfg, newTelemetry(t).NewTelemetrySettings())
+	require.NoError(t, e.Start(t.Context(), componenttest.NewNopHost()))
+	for i := range size {
+		require.NoError(t, e.ConsumeLogs(t.Context(), unnumbered(i)))
+		others[0].WaitCount(i+1, patience)
+	}
+	require.ErrorContains(t, e.ConsumeLogs(t.Context(), unnumbered(size)), "queue is full")
+	others[0].WaitCount(size+1, patience)
+	main.Up()
+	main.WaitCount(size, patience)
+	require.Eventually(t, func() bool { return e.ConsumeLogs(t.Context(), unnumbered(size)) == nil }, patience, 5*time.Millisecond)
+	for i := size + 1; i < 10; i++ {
+		main.WaitCount(i, patience)
+		others[0].WaitCount(i, patience)
+		require.Eventually(t, func() bool { return e.ConsumeLogs(t.Context(), unnumbered(i)) == nil }, patience, 5*time.Millisecond)
+	}
+	main.WaitCount(10, patience)
+	others[0].WaitCount(10, patience)
+	require.NoError(t, e.Shutdown(t.Context()))
+	assert.ElementsMatch(t, upTo(10), numbers(t, main.Logs()))
+	assert.ElementsMatch(t, upTo(10), numbers(t, others[0].Logs()), "each log once")
+}
+
 // Records that no endpoint is sent are counted and named once, not once for each endpoint.
 func TestDropsAreCountedOnceOverEndpoints(t *testing.T) {
 	main, others := intaketest.Start(t), startOthers(t, 2)
@@ -249,38 +280,227 @@ func TestAdditionalDoesNotStart(t *testing.T) {
 	require.NoError(t, e.Shutdown(t.Context()))
 }
 
-func TestRecordSet(t *testing.T) {
-	var s recordSet
+// unnumbered makes detections of one rule on one host by a tool that does not number its records: all have one log.record.uid.
+func unnumbered(ns ...int) plog.Logs {
+	ld := plog.NewLogs()
+	for _, n := range ns {
+		addRecord(ld, event.KindDetection, n).Attributes().PutStr(event.AttrRecordUID, event.RecordUID("host", "", 0, "rule"))
+	}
+	return ld
+}
+
+// without makes detections that have no log.record.uid.
+func without(ns ...int) plog.Logs {
+	ld := plog.NewLogs()
+	for _, n := range ns {
+		addRecord(ld, event.KindDetection, n)
+	}
+	return ld
+}
+
+// of changes all records of ld.
+func of(ld plog.Logs, change func(plog.LogRecord)) plog.Logs {
+	for _, r := range records(ld) {
+		change(r.record)
+	}
+	return ld
+}
+
+// queue stands for the exporter of an endpoint: it takes what it is given, or refuses it.
+type queue struct {
+	exporter.Logs
+	refuses bool
+	took    []int
+}
+
+func (q *queue) ConsumeLogs(_ context.Context, ld plog.Logs) error {
+	if q.refuses {
+		return errors.New("sending queue is full")
+	}
+	for _, r := range records(ld) {
+		var n int
+		if _, err := fmt.Sscanf(r.record.Body().Str(), `{"title":"n","n":%d}`, &n); err != nil {
+			return err
+		}
+		q.took = append(q.took, n)
+	}
+	return nil
+}
+
+// An additional endpoint takes a record that comes again as often as it had not before, and loses none.
+func TestComesAgain(t *testing.T) {
+	type offer struct {
+		ld                        plog.Logs
+		mainRefuses, otherRefuses bool
+	}
+	observed := func(lr plog.LogRecord) { lr.SetObservedTimestamp(42) }
+	anotherHost := func() plog.Logs {
+		ld := unnumbered(1)
+		ld.ResourceLogs().At(0).Resource().Attributes().PutStr("host.name", "web-2")
+		return ld
+	}
+	plainEvent := func(n int) plog.Logs {
+		return of(single(n), func(lr plog.LogRecord) { lr.Attributes().PutStr(event.AttrRecordKind, event.KindEvent) })
+	}
+	for name, tt := range map[string]struct {
+		offers      []offer
+		main, other []int
+	}{
+		"the same batch": {[]offer{{single(1), true, false}, {single(1), true, false}, {single(1), false, false}}, []int{1}, []int{1}},
+		"in another batch": {
+			[]offer{{single(1), true, false}, {of(single(1), observed), false, false}}, []int{1}, []int{1},
+		},
+		"later ones with the same uid": {
+			[]offer{{unnumbered(1), true, false}, {unnumbered(2), false, false}, {unnumbered(3, 4), false, false}},
+			[]int{2, 3, 4},
+			[]int{1, 2, 3, 4},
+		},
+		"the same uid, all again": {
+			[]offer{{unnumbered(1, 2, 3), true, false}, {unnumbered(1, 2, 3), true, false}, {unnumbered(1, 2, 3), false, false}},
+			[]int{1, 2, 3},
+			[]int{1, 2, 3},
+		},
+		"equal records, once each": {
+			[]offer{{unnumbered(1, 1), true, false}, {unnumbered(1, 1, 1), false, false}, {unnumbered(1), false, false}},
+			[]int{1, 1, 1, 1},
+			[]int{1, 1, 1, 1},
+		},
+		"an equal one of another host": {
+			[]offer{{unnumbered(1), true, false}, {anotherHost(), false, false}}, []int{1}, []int{1, 1},
+		},
+		"an equal one at another time": {
+			[]offer{{unnumbered(1), true, false}, {of(unnumbered(1), func(lr plog.LogRecord) { lr.SetTimestamp(1e15) }), false, false}},
+			[]int{1},
+			[]int{1, 1},
+		},
+		"a part of the batch, then the rest": {
+			[]offer{{unnumbered(1, 2, 3, 4), true, false}, {unnumbered(2, 3), false, false}, {unnumbered(1, 4), false, false}, {unnumbered(1), false, false}},
+			[]int{2, 3, 1, 4, 1},
+			[]int{1, 2, 3, 4, 1},
+		},
+		"with others": {
+			[]offer{{unnumbered(1, 2), true, false}, {unnumbered(5, 1, 6, 2), true, false}, {unnumbered(6, 5, 2, 1), false, false}},
+			[]int{6, 5, 2, 1},
+			[]int{1, 2, 5, 6},
+		},
+		"two batches": {
+			[]offer{{unnumbered(1), true, false}, {unnumbered(2), true, false}, {unnumbered(1, 2), false, false}}, []int{1, 2}, []int{1, 2},
+		},
+		"refused by both": {
+			[]offer{{unnumbered(1), true, true}, {unnumbered(1), true, false}, {unnumbered(1), false, false}}, []int{1}, []int{1},
+		},
+		"what came with it is refused by both": {
+			[]offer{{unnumbered(1), true, false}, {unnumbered(1, 2), true, true}, {unnumbered(1, 2), false, false}}, []int{1, 2}, []int{1, 2},
+		},
+		"what came with it is lost there": { // as anything that only its queue refuses
+			[]offer{{unnumbered(1), true, false}, {unnumbered(1, 2), false, true}, {unnumbered(1), false, false}}, []int{1, 2, 1}, []int{1, 1},
+		},
+		"without a uid": {[]offer{{without(1), true, false}, {without(1), false, false}}, []int{1}, []int{1, 1}},
+		"not sent":      {[]offer{{plainEvent(1), true, false}, {plainEvent(1), false, false}}, []int{1}, []int{1, 1}}, // dropped behind the queue
+	} {
+		t.Run(name, func(t *testing.T) {
+			main, other := &queue{}, &queue{}
+			f := &fanOut{Logs: main, additional: []*additional{{Logs: other}}}
+			for _, o := range tt.offers {
+				o.ld.MarkReadOnly() // as the pipeline may
+				main.refuses, other.refuses = o.mainRefuses, o.otherRefuses
+				err := f.ConsumeLogs(t.Context(), o.ld)
+				assert.Equal(t, o.mainRefuses, err != nil)
+			}
+			assert.Equal(t, tt.main, main.took)
+			assert.Equal(t, tt.other, other.took)
+		})
+	}
+}
+
+// The endpoints differ in what they have taken.
+func TestComesAgainToSeveral(t *testing.T) {
+	main, others := &queue{refuses: true}, []*queue{{}, {refuses: true}}
+	f := &fanOut{Logs: main, additional: []*additional{{Logs: others[0]}, {Logs: others[1]}}}
+	require.Error(t, f.ConsumeLogs(t.Context(), unnumbered(1, 2)))
+	main.refuses, others[1].refuses = false, false
+	require.NoError(t, f.ConsumeLogs(t.Context(), unnumbered(1, 2)))
+	for _, q := range append(others, main) {
+		assert.Equal(t, []int{1, 2}, q.took)
+	}
+}
+
+func TestRecordCounts(t *testing.T) {
+	f := new(fanOut)
+	var c recordCounts
 	left := func(ld plog.Logs) int {
 		own := plog.NewLogs()
 		ld.CopyTo(own)
-		s.takeOut(own)
+		taken := c.takeOut(own, func() []recordKey { return f.keys(ld) })
+		assert.Equal(t, ld.LogRecordCount(), own.LogRecordCount()+len(taken))
 		return own.LogRecordCount()
 	}
-	all := plog.NewLogs()
-	for i := range maxAhead {
-		addRecord(all, event.KindDetection, i).Attributes().PutStr(event.AttrRecordUID, fmt.Sprintf("uid-%d", i))
+	add := func(ld plog.Logs) { c.add(f.keys(ld)) }
+	ns := make([]int, maxAhead)
+	for i := range ns {
+		ns[i] = i
 	}
+	all := unnumbered(ns...)
 	assert.Equal(t, maxAhead, left(all))
-	s.add(single(0))
-	s.add(single(0))
-	assert.Equal(t, maxAhead-1, left(all))
-	s.add(detections(1)) // has no uid
-	assert.Equal(t, 9, left(detections(9)))
-	s.add(all)
+	add(all)
 	assert.Zero(t, left(all))
+	assert.Equal(t, maxAhead, left(all), "once each")
+	assert.Zero(t, c.size)
+	for range 3 { // a pipeline that tries again fills nothing up
+		add(all)
+		assert.Zero(t, left(all))
+	}
+	assert.Empty(t, c.newer)
+	assert.Empty(t, c.older)
 
-	// It is full: the oldest are forgotten.
-	s.add(single(maxAhead))
-	s.add(single(maxAhead + 1))
-	assert.Len(t, s.uids, maxAhead)
+	// It is full: the oldest are forgotten, and those from before them are still known.
+	add(all)
+	add(single(0))
+	assert.Zero(t, left(unnumbered(0)))
+	add(unnumbered(0))
+	add(single(0))
+	add(single(0))
+	assert.Equal(t, 4, c.size)
+	for i := range maxAhead - 4 {
+		add(single(i + 1))
+	}
+	assert.Equal(t, maxAhead, c.size)
+	assert.Len(t, c.older, maxAhead-1)
+	add(single(maxAhead))
+	assert.Equal(t, 1, left(unnumbered(1)))
+	assert.Zero(t, left(unnumbered(0)), "came again later")
+	for range 3 {
+		assert.Zero(t, left(single(0)))
+	}
 	assert.Equal(t, 1, left(single(0)))
-	assert.Equal(t, 1, left(single(1)))
-	assert.Zero(t, left(single(2)))
-	assert.Zero(t, left(single(maxAhead)))
+}
 
-	// all is not changed, and may be read-only.
-	assert.Equal(t, maxAhead, all.LogRecordCount())
-	all.MarkReadOnly()
-	s.add(all)
+// Keys are made only for an endpoint that is ahead.
+func BenchmarkFanOut(b *testing.B) {
+	f := &fanOut{Logs: &refusing{}, additional: []*additional{{Logs: &refusing{}}}}
+	ld := benchLogs(1000)
+	for i, r := range records(ld) {
+		r.record.Attributes().PutStr(event.AttrRecordUID, fmt.Sprint(i))
+	}
+	for _, refused := range []bool{false, true} {
+		b.Run(fmt.Sprintf("refused=%v", refused), func(b *testing.B) {
+			f.Logs.(*refusing).all = refused
+			for b.Loop() {
+				_ = f.ConsumeLogs(b.Context(), ld)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/record")
+		})
+	}
+}
+
+type refusing struct {
+	exporter.Logs
+	all bool
+}
+
+func (r *refusing) ConsumeLogs(context.Context, plog.Logs) error {
+	if r.all {
+		return errors.New("sending queue is full")
+	}
+	return nil
 }
