@@ -36,7 +36,7 @@ bin/picketctl: $(GO_SOURCES)
 
 .PHONY: run
 run: need-root build ## Watch this machine and show detections; SCOPE=<pid> limits it to one process tree
-	@SCOPE="$(SCOPE)" scripts/run
+	@SCOPE="$(SCOPE)" exec scripts/run
 
 # Said before a build that takes minutes.
 .PHONY: need-root
