@@ -414,7 +414,7 @@ func TestRoot(t *testing.T) {
 	assert.Zero(t, code)
 	assert.Contains(t, stdout, "logs ")
 	_, stderr, code := picketctl(t, "", "nosuch")
-	assert.Equal(t, 1, code)
+	assert.Equal(t, 2, code)
 	assert.Contains(t, stderr, `picketctl: unknown command "nosuch"`)
 	stdout, _, code = picketctl(t, "", "completion", "bash")
 	assert.Zero(t, code)

@@ -45,6 +45,7 @@ func main() {
 
 // run executes a command and returns the exit code. It prints the error, unless an exitError says not to.
 func run(ctx context.Context, root *cobra.Command, stderr io.Writer) int {
+	refuseUnknown(root)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
@@ -78,14 +79,61 @@ Exit codes: 0 is success and 2 wrong use; what 1 means is in the help of each co
 		return exitError{code: 2, err: fmt.Errorf("%w (try '%s --help')", err, cmd.CommandPath())}
 	})
 	root.AddCommand(newLogsCmd(), newRulesCmd(), newVersionCmd())
+	needsCommand(root)
 	return root
+}
+
+// refuseUnknown makes the commands that cobra adds refuse words that name nothing. They are made now, because they keep the output
+// that root has then.
+func refuseUnknown(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "completion":
+			needsCommand(cmd)
+			for _, shell := range cmd.Commands() {
+				shell.Args = noArgs
+			}
+		case "help":
+			cmd.Args = func(_ *cobra.Command, args []string) error {
+				if about, rest, err := root.Find(args); err != nil || len(rest) > 0 {
+					return unknownCommand(about, args[len(args)-1])
+				}
+				return nil
+			}
+		}
+	}
+}
+
+// needsCommand makes a command that only has others print its help, and refuse words that name none of them: cobra would show the
+// help and succeed.
+func needsCommand(cmd *cobra.Command) {
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return unknownCommand(cmd, args[0])
+		}
+		return nil
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+}
+
+func unknownCommand(cmd *cobra.Command, word string) error {
+	hint := ""
+	if cmd.SuggestionsMinimumDistance <= 0 {
+		cmd.SuggestionsMinimumDistance = 2
+	}
+	if near := cmd.SuggestionsFor(word); len(near) > 0 {
+		hint = fmt.Sprintf("; did you mean %q?", near[0])
+	}
+	return usageError("unknown command %q for %q%s (try '%s --help')", word, cmd.CommandPath(), hint, cmd.CommandPath())
 }
 
 func newVersionCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version of picketctl",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "picketctl %s %s %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err

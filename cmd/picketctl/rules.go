@@ -10,8 +10,8 @@ func newRulesCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rules",
 		Short: "Write, check, try and test rules",
-		Args:  cobra.NoArgs,
 	}
+	needsCommand(cmd)
 	cmd.AddCommand(newRulesCheckCmd(), newRulesExprCmd(), newRulesEvalCmd(), newRulesTestCmd(),
 		newRulesExplainCmd(), newRulesListCmd(), newRulesFmtCmd())
 	return cmd
