@@ -24,8 +24,9 @@ type hosts struct {
 type host struct {
 	id string // as the key of all state of the host
 
-	mu    sync.Mutex
-	boots []*numbering // the one of the last record first
+	mu        sync.Mutex
+	boots     []*numbering // the one of the last record first
+	forgotten bool         // it has lost its place, but what is at work on a batch may still have it
 }
 
 // newHosts calls forget for each host that loses its place to another.
@@ -71,9 +72,6 @@ const maxBoots = 2
 
 // count takes numbers of records of a boot and adds what they tell to c.
 func (h *host) count(boot string, numbers []number, now time.Time, c *sequenceCounts) {
-	if len(numbers) == 0 {
-		return
-	}
 	boot = bounded(boot)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -96,12 +94,16 @@ func (h *host) count(boot string, numbers []number, now time.Time, c *sequenceCo
 	for _, x := range numbers {
 		n.add(x, now, c)
 	}
+	if h.forgotten {
+		n.giveUp(c)
+	}
 }
 
-// giveUp counts what is still missing, as nobody will ask for it again.
+// giveUp counts what is still missing, as nobody will ask for it again. The host has lost its place.
 func (h *host) giveUp(c *sequenceCounts) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.forgotten = true
 	for _, n := range h.boots {
 		n.giveUp(c)
 	}

@@ -223,10 +223,8 @@ func (p *rules) processLogs(ctx context.Context, ld plog.Logs) (plog.Logs, error
 				}
 			}
 		}
-		if w.sender != nil {
-			w.sender.count(w.of(event.AttrBootID), w.numbers, time.Now(), &c.sequence)
-		}
 	}
+	w.numbers.count(time.Now(), &c.sequence)
 	p.add(ctx, &c)
 	if out.records() == 0 {
 		return ld, processorhelper.ErrSkipProcessingData
@@ -296,10 +294,11 @@ func (p *rules) record(ctx context.Context, w *worker, rs *ruleset, lr plog.LogR
 func (p *rules) from(w *worker, lr plog.LogRecord, kind string) {
 	if w.sender == nil {
 		w.sender = p.hosts.get(w.of(string(semconv.HostIDKey)))
+		w.numbers.enter(boot{w.sender, w.of(event.AttrBootID)})
 		w.context.Host = w.sender.id
 	}
 	if n, ok := numberOf(lr, kind); ok {
-		w.numbers = append(w.numbers, n)
+		w.numbers.add(n)
 	}
 }
 

@@ -34,6 +34,7 @@ type number struct {
 	// event says that it is an event. A detection has the number of its event, maybe one of several, and only the host's events
 	// tell whether others than those that rules matched were to come this way.
 	event bool
+	boot  uint32 // of numbers, which it is of
 }
 
 // sequenceCounts is what the numbers tell.

@@ -24,8 +24,8 @@ type worker struct {
 	resource  pcommon.Resource // at hand
 	host      event.Host       // what resource says, if hostKnown
 	hostKnown bool
-	sender    *host    // of the resource's records; nil before the first one of Picket
-	numbers   []number // of these records
+	sender    *host // of the resource's records; nil before the first one of Picket
+	numbers   numbers
 }
 
 func newWorker() *worker {
@@ -39,21 +39,16 @@ func (w *worker) leave() {
 	w.event = event.Event{}
 	w.acting.origin, w.acting.rule, w.acting.reports = nil, nil, nil
 	w.decisions = nil
+	w.numbers.clear()
 	w.enter(pcommon.Resource{})
 }
 
 // enter begins the records of a resource.
 func (w *worker) enter(r pcommon.Resource) {
 	w.resource, w.host, w.hostKnown = r, event.Host{}, false
-	w.sender, w.numbers = nil, w.numbers[:0]
-	if cap(w.numbers) > maxKeptNumbers {
-		w.numbers = nil
-	}
+	w.sender = nil
 	w.context.Host = ""
 }
-
-// maxKeptNumbers keeps a single large batch from holding memory for ever.
-const maxKeptNumbers = 64 << 10
 
 // of returns an attribute of the resource as text.
 func (w *worker) of(key string) string {
