@@ -34,7 +34,7 @@ type csmExporter struct {
 	payloads  sync.Pool // of *payload
 	limits    limits
 	logOnce   [numReasons]sync.Once
-	bytesAttr metric.MeasurementOption
+	selfAttr  metric.MeasurementOption
 	dropAttrs [numReasons]metric.MeasurementOption
 	// additional is set if this is not the main endpoint: what none of them is sent has been counted there.
 	additional bool
@@ -86,7 +86,7 @@ func newExporter(cfg *Config, set exporter.Settings) (*csmExporter, error) {
 		check:    keyCheck{url: checkURL, logger: set.Logger},
 	}
 	self := attribute.String("exporter", set.ID.String())
-	e.bytesAttr = metric.WithAttributeSet(attribute.NewSet(self))
+	e.selfAttr = metric.WithAttributeSet(attribute.NewSet(self))
 	for reason, r := range dropReasons {
 		e.dropAttrs[reason] = metric.WithAttributeSet(attribute.NewSet(self, attribute.String("reason", r.value)))
 	}
@@ -99,6 +99,7 @@ func (e *csmExporter) start(ctx context.Context, host component.Host) error {
 	if e.sender.client, err = e.newClient(ctx, host, e.cfg.ClientConfig); err != nil {
 		return err
 	}
+	e.telemetry.ExporterCsmThreatsDeliveredRecords.Add(ctx, 0, e.selfAttr) // it is there to be watched before the first delivery
 	if e.check.url != nil {
 		config := e.cfg.ClientConfig
 		if e.check.url.Host != e.host {
@@ -138,7 +139,7 @@ func (e *csmExporter) shutdown(context.Context) error {
 // When a payload fails and may be tried again, the error carries the records that have not been accepted
 // (consumererror.Logs), or, if that is all of ld, is returned as it is. A payload that the intake refuses for good is
 // dropped and counted, and the ones after it are sent all the same; push returns that error only if nothing was accepted,
-// because it would count the accepted ones as failed too.
+// because exporterhelper counts all of a batch as sent or all as failed. What was accepted has a metric of its own.
 func (e *csmExporter) push(ctx context.Context, ld plog.Logs) error {
 	p := e.payloads.Get().(*payload)
 	defer e.payloads.Put(p)
@@ -157,7 +158,8 @@ func (e *csmExporter) push(ctx context.Context, ld plog.Logs) error {
 			switch {
 			case err == nil:
 				accepted += p.entries()
-				e.telemetry.ExporterCsmThreatsPayloadBytes.Add(ctx, int64(len(body)), e.bytesAttr)
+				e.telemetry.ExporterCsmThreatsDeliveredRecords.Add(ctx, int64(p.entries()), e.selfAttr)
+				e.telemetry.ExporterCsmThreatsPayloadBytes.Add(ctx, int64(len(body)), e.selfAttr)
 			case consumererror.IsPermanent(err):
 				drops[dropRejected] += int64(p.entries())
 				refused = errors.Join(refused, err)

@@ -482,6 +482,47 @@ func TestPartialFailure(t *testing.T) {
 	}
 }
 
+// The Collector's own metrics know batches as a whole. delivered_records knows what arrived.
+func TestDeliveredRecords(t *testing.T) {
+	ld := plog.NewLogs()
+	for i := range 2 * maxPayloadEntries {
+		addRecord(ld, event.KindDetection, i)
+	}
+	for i := range 7 {
+		addRecord(ld, event.KindEvent, i)
+	}
+	for name, tt := range map[string]struct {
+		faults                           []intaketest.Fault
+		delivered, dropped, sent, failed int
+	}{
+		"all accepted": {nil, 2000, 7, 2007, 0},
+		"one refused":  {[]intaketest.Fault{{Status: 413}}, 1000, 1007, 2007, 0},
+		"all refused":  {[]intaketest.Fault{{Status: 413}, {Status: 413}}, 0, 2007, 0, 2007},
+		"tried again":  {[]intaketest.Fault{{}, {Status: 503}}, 2000, 7, 2007, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			intake := intaketest.Start(t)
+			intake.Script(tt.faults...)
+			tel := newTelemetry(t)
+			cfg := newConfig(intake)
+			cfg.RetryConfig.InitialInterval = time.Millisecond
+			e := newLogsWith(t, cfg, tel.NewTelemetrySettings())
+			require.NoError(t, e.Start(t.Context(), componenttest.NewNopHost()))
+			_, err := tel.GetMetric(deliveredMetric)
+			require.NoError(t, err, "it is there before the first delivery")
+			err = e.ConsumeLogs(t.Context(), ld)
+			assert.Equal(t, tt.failed > 0, err != nil)
+			require.NoError(t, e.Shutdown(t.Context()))
+			assert.Len(t, intake.Logs(), tt.delivered)
+			for metric, want := range map[string]int{
+				deliveredMetric: tt.delivered, droppedMetric: tt.dropped, sentMetric: tt.sent, "otelcol_exporter_send_failed_log_records": tt.failed,
+			} {
+				assert.EqualValues(t, want, count(t, tel, metric), metric)
+			}
+		})
+	}
+}
+
 // Dropped records are counted once, however often the records around them are tried.
 func TestDropsAreCountedOnceOverRetries(t *testing.T) {
 	intake := intaketest.Start(t)

@@ -100,8 +100,10 @@ func newTelemetry(t *testing.T) *componenttest.Telemetry {
 }
 
 const (
-	sentMetric    = "otelcol_exporter_sent_log_records"
-	refusedMetric = "otelcol_exporter_enqueue_failed_log_records"
+	sentMetric      = "otelcol_exporter_sent_log_records"
+	deliveredMetric = "otelcol_exporter_csm_threats_delivered_records"
+	droppedMetric   = "otelcol_exporter_csm_threats_dropped_records"
+	refusedMetric   = "otelcol_exporter_enqueue_failed_log_records"
 )
 
 // One endpoint is fine, one answers with errors for a while, one is away until after a restart: each gets every log once.
@@ -153,6 +155,7 @@ func TestAdditionalEndpoints(t *testing.T) {
 	}
 	for _, exporter := range []string{"csm_threats", "csm_threats/@other-0", "csm_threats/@other-1"} {
 		assert.EqualValues(t, n+1, count(t, tel, sentMetric, "exporter="+exporter), exporter)
+		assert.EqualValues(t, n+1, count(t, tel, deliveredMetric, "exporter="+exporter), exporter)
 		assert.Positive(t, count(t, tel, "otelcol_exporter_csm_threats_payload_bytes", "exporter="+exporter), exporter)
 	}
 	assert.Zero(t, count(t, tel, refusedMetric))

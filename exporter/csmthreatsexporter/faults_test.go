@@ -137,6 +137,7 @@ func TestFaultScript(t *testing.T) {
 	assert.Len(t, refused, 4*perBatch, "the four that are refused for good, each with a whole batch")
 
 	assert.EqualValues(t, records-len(refused), count(t, tel, sentMetric))
+	assert.EqualValues(t, records-len(refused), count(t, tel, deliveredMetric))
 	assert.EqualValues(t, len(refused), count(t, tel, "otelcol_exporter_send_failed_log_records", "error.permanent=true"))
 	assert.Zero(t, count(t, tel, refusedMetric))
 	assertDropped(t, tel, map[string]int64{"rejected": int64(len(refused))})

@@ -194,6 +194,7 @@ func TestMetricsExist(t *testing.T) {
 		"otelcol_extension_security_policies_loads":             `result="loaded"`,
 		"otelcol_exporter_queue_size":                           `exporter="csm_threats"`,
 		"otelcol_exporter_sent_log_records":                     `exporter="csm_threats"`,
+		"otelcol_exporter_csm_threats_delivered_records":        `exporter="csm_threats"`,
 		"otelcol_exporter_csm_threats_payload_bytes":            ``,
 		"otelcol_receiver_accepted_log_records":                 `receiver="ebpf_security"`,
 		"otelcol_process_uptime":                                ``,

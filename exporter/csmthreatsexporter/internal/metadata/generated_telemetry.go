@@ -23,11 +23,12 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter                            metric.Meter
-	mu                               sync.Mutex
-	registrations                    []metric.Registration
-	ExporterCsmThreatsDroppedRecords metric.Int64Counter
-	ExporterCsmThreatsPayloadBytes   metric.Int64Counter
+	meter                              metric.Meter
+	mu                                 sync.Mutex
+	registrations                      []metric.Registration
+	ExporterCsmThreatsDeliveredRecords metric.Int64Counter
+	ExporterCsmThreatsDroppedRecords   metric.Int64Counter
+	ExporterCsmThreatsPayloadBytes     metric.Int64Counter
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -59,6 +60,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	}
 	builder.meter = Meter(settings)
 	var err, errs error
+	builder.ExporterCsmThreatsDeliveredRecords, err = builder.meter.Int64Counter(
+		"otelcol_exporter_csm_threats_delivered_records",
+		metric.WithDescription("Number of log records that the intake accepted. otelcol_exporter_sent_log_records counts whole batches, with what was dropped of them. [Alpha]"),
+		metric.WithUnit("{record}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.ExporterCsmThreatsDroppedRecords, err = builder.meter.Int64Counter(
 		"otelcol_exporter_csm_threats_dropped_records",
 		metric.WithDescription("Number of log records that were not delivered and will not be: plain events, records of another origin or of another contract version, entries larger than the intake takes, and payloads that the intake refused for good. [Alpha]"),

@@ -19,8 +19,12 @@ func TestSetupTelemetry(t *testing.T) {
 	tb, err := metadata.NewTelemetryBuilder(testTel.NewTelemetrySettings())
 	require.NoError(t, err)
 	defer tb.Shutdown()
+	tb.ExporterCsmThreatsDeliveredRecords.Add(context.Background(), 1)
 	tb.ExporterCsmThreatsDroppedRecords.Add(context.Background(), 1)
 	tb.ExporterCsmThreatsPayloadBytes.Add(context.Background(), 1)
+	AssertEqualExporterCsmThreatsDeliveredRecords(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
 	AssertEqualExporterCsmThreatsDroppedRecords(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
