@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,8 +126,11 @@ type pipeline struct {
 	tel   *componenttest.Telemetry
 	logs  *observer.ObservedLogs
 
-	refuse error // what the next component says of batches
+	refusal atomic.Pointer[error] // what the next component says of batches. The reporter sends to it, too, at any time
 }
+
+// refuse makes the next component return an error for batches; nil for none.
+func (p *pipeline) refuse(err error) { p.refusal.Store(&err) }
 
 func newPipeline(tb testing.TB, noMatch NoMatch, source string, options ...func(*Config)) *pipeline {
 	tb.Helper()
@@ -143,8 +147,8 @@ func newPipeline(tb testing.TB, noMatch NoMatch, source string, options ...func(
 		option(cfg)
 	}
 	next, err := consumer.NewLogs(func(ctx context.Context, ld plog.Logs) error {
-		if p.refuse != nil && !isReport(ld) {
-			return p.refuse
+		if err := p.refusal.Load(); err != nil && *err != nil && !isReport(ld) {
+			return *err
 		}
 		return p.sink.ConsumeLogs(ctx, ld)
 	})
@@ -339,11 +343,12 @@ func TestRefusedDetectionsComeAgain(t *testing.T) {
 		return batch(open(t, 1, "/once"), open(t, 2, "/once"), open(t, 3, "/per_user"), open(t, 4, "/etc/shadow"))
 	}
 	want := []string{"detection once", "detection per_user", "detection shadow", "detection any_etc"}
-	p.refuse = errors.New("queue full")
+	full := errors.New("queue full")
+	p.refuse(full)
 	for range 3 {
-		require.ErrorIs(t, p.ConsumeLogs(t.Context(), events()), p.refuse)
+		require.ErrorIs(t, p.ConsumeLogs(t.Context(), events()), full)
 	}
-	p.refuse = nil
+	p.refuse(nil)
 	out := p.consume(t, events())
 	assert.Equal(t, want, names(out))
 	assert.Equal(t, []string{"detection once"}, names(p.consume(t, batch(open(t, time.Hour, "/once")))), "no more than that is given back")
@@ -354,18 +359,18 @@ func TestRefusedDetectionsComeAgain(t *testing.T) {
 
 	// The first of these is suppressed and the second says so: both are as they were when they come again.
 	both := func() plog.Logs { return batch(open(t, time.Hour+2, "/once"), open(t, 90*time.Minute, "/once")) }
-	p.refuse = errors.New("queue full")
+	p.refuse(full)
 	require.Error(t, p.ConsumeLogs(t.Context(), both()))
-	p.refuse = nil
+	p.refuse(nil)
 	out = p.consume(t, both())
 	require.Equal(t, []string{"detection once"}, names(out))
 	n, ok = out[0].ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Attributes().Get(event.AttrRuleSuppressed)
 	require.True(t, ok)
 	assert.EqualValues(t, 2, n.Int())
 
-	p.refuse = consumererror.NewPermanent(errors.New("never"))
+	p.refuse(consumererror.NewPermanent(errors.New("never")))
 	require.Error(t, p.ConsumeLogs(t.Context(), batch(open(t, 2*time.Hour, "/once"))))
-	p.refuse = nil
+	p.refuse(nil)
 	assert.Empty(t, p.consume(t, batch(open(t, 2*time.Hour, "/once"))))
 }
 
