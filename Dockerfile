@@ -19,13 +19,15 @@ RUN mkdir -p _build && \
     go tool -modfile=internal/tools/go.mod builder --config "$MANIFEST" --skip-compilation --skip-strict-versioning=false && \
     cd "_build/$DISTRIBUTION" && \
     CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -buildvcs=false -ldflags="-s -w" -mod=mod -o /out/picket . && \
-    mkdir -p /out/state
+    mkdir -p -m 0770 /out/state/picket
 
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /out/picket /usr/bin/picket
-# For the queue of a gateway, which runs as this user. A volume takes its place where it must outlive the container.
-COPY --from=build --chown=65532:65532 /out/state /var/lib/picket
+# /var/lib/picket, for the queue. An empty volume that takes its place gets its owner and mode from Docker. A gateway is its owner. An
+# agent is root without CAP_DAC_OVERRIDE, which can write to what is another's only as everybody else can: group 0 may write too. The
+# directory is a part of what is copied, because the mode of the one that is copied itself would be lost.
+COPY --from=build --chown=65532:0 /out/state /var/lib
 # Nobody by default: that is enough for a gateway. An agent is given root and a few capabilities when it is started
 # (docs/deployment.md). Capabilities of the file would let it do without root, but no build tool keeps them for sure, and
 # no-new-privileges, which it should have, ignores them.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -28,30 +29,45 @@ type daemonSet struct {
 	Spec struct {
 		Template struct {
 			Spec struct {
-				HostPID     bool `yaml:"hostPID"`
-				HostNetwork bool `yaml:"hostNetwork"`
-				Containers  []struct {
-					Args            []string `yaml:"args"`
-					SecurityContext struct {
-						RunAsUser                int  `yaml:"runAsUser"`
-						RunAsGroup               int  `yaml:"runAsGroup"`
-						Privileged               bool `yaml:"privileged"`
-						AllowPrivilegeEscalation bool `yaml:"allowPrivilegeEscalation"`
-						ReadOnlyRootFilesystem   bool `yaml:"readOnlyRootFilesystem"`
-						Capabilities             struct {
-							Add  []string `yaml:"add"`
-							Drop []string `yaml:"drop"`
-						} `yaml:"capabilities"`
-					} `yaml:"securityContext"`
-					VolumeMounts []struct {
-						Name      string `yaml:"name"`
-						MountPath string `yaml:"mountPath"`
-						ReadOnly  bool   `yaml:"readOnly"`
-					} `yaml:"volumeMounts"`
-				} `yaml:"containers"`
+				HostPID     bool        `yaml:"hostPID"`
+				HostNetwork bool        `yaml:"hostNetwork"`
+				Containers  []container `yaml:"containers"`
 			} `yaml:"spec"`
 		} `yaml:"template"`
 	} `yaml:"spec"`
+}
+
+type container struct {
+	Args            []string `yaml:"args"`
+	SecurityContext struct {
+		RunAsUser                int  `yaml:"runAsUser"`
+		RunAsGroup               int  `yaml:"runAsGroup"`
+		Privileged               bool `yaml:"privileged"`
+		AllowPrivilegeEscalation bool `yaml:"allowPrivilegeEscalation"`
+		ReadOnlyRootFilesystem   bool `yaml:"readOnlyRootFilesystem"`
+		Capabilities             struct {
+			Add  []string `yaml:"add"`
+			Drop []string `yaml:"drop"`
+		} `yaml:"capabilities"`
+	} `yaml:"securityContext"`
+	VolumeMounts []struct {
+		Name      string `yaml:"name"`
+		MountPath string `yaml:"mountPath"`
+		ReadOnly  bool   `yaml:"readOnly"`
+	} `yaml:"volumeMounts"`
+}
+
+// agentContainer returns the container of the DaemonSet, which is in the host's pid and network namespaces.
+func agentContainer(t *testing.T) container {
+	t.Helper()
+	text, err := os.ReadFile(root + "deploy/kubernetes/agent/daemonset.yaml")
+	require.NoError(t, err)
+	var set daemonSet
+	require.NoError(t, yaml.Unmarshal(text, &set))
+	pod := set.Spec.Template.Spec
+	require.True(t, pod.HostPID && pod.HostNetwork)
+	require.Len(t, pod.Containers, 1)
+	return pod.Containers[0]
 }
 
 const seccompFile = root + "deploy/kubernetes/seccomp/picket.json"
@@ -81,22 +97,15 @@ func profile(t *testing.T) []string {
 func startContainer(t *testing.T, e *example, seccomp []byte) *collectortest.Process {
 	t.Helper()
 	runc := needCommand(t, "runc", "runc")
-	text, err := os.ReadFile(root + "deploy/kubernetes/agent/daemonset.yaml")
-	require.NoError(t, err)
-	var set daemonSet
-	require.NoError(t, yaml.Unmarshal(text, &set))
-	pod := set.Spec.Template.Spec
-	require.Len(t, pod.Containers, 1)
-	container := pod.Containers[0]
+	container := agentContainer(t)
 	security := container.SecurityContext
 	require.Equal(t, []string{"ALL"}, security.Capabilities.Drop)
 	require.Equal(t, []string{"BPF", "PERFMON", "SYS_PTRACE", "DAC_READ_SEARCH"}, security.Capabilities.Add)
 	require.False(t, security.Privileged)
-	require.True(t, pod.HostPID && pod.HostNetwork)
 
 	dir := e.dir
 	_, env := e.config(t)
-	require.NoError(t, os.Chown(filepath.Join(dir, "storage"), 0, 0))
+	giveStorage(t, filepath.Join(dir, "storage")) // as Docker does; a directory of the node would be root's
 	image := filepath.Join(dir, "image/usr/bin")
 	require.NoError(t, os.MkdirAll(image, 0o755))
 	collectortest.CopyProgram(t, collectortest.Binary(t, "picket"), image+"/picket")
@@ -206,7 +215,29 @@ func TestContainer(t *testing.T) {
 	}
 	assert.Nil(t, d.Get("process", "container"), "it is on the host")
 	p.Stop()
+	assert.Positive(t, ownedBy(t, filepath.Join(dir, "storage"), 0), "what must outlive the container")
 	assert.Empty(t, e.intake.Problems())
+}
+
+// TestDockerCommand: what the documentation gives the container with Docker is what the DaemonSet gives it, with which TestContainer runs.
+func TestDockerCommand(t *testing.T) {
+	text, err := os.ReadFile(root + "docs/deployment.md")
+	require.NoError(t, err)
+	_, command, ok := strings.Cut(string(text), "\ndocker run ")
+	require.True(t, ok)
+	command, _, _ = strings.Cut(command, "```")
+	security := agentContainer(t).SecurityContext
+	var added []string
+	for _, m := range regexp.MustCompile(`--cap-add (\S+)`).FindAllStringSubmatch(command, -1) {
+		added = append(added, m[1])
+	}
+	assert.Equal(t, security.Capabilities.Add, added)
+	for _, option := range []string{
+		"--cap-drop ALL", "--pid host", "--network host", "--read-only", "--security-opt no-new-privileges", "-v picket:/var/lib/picket",
+		fmt.Sprintf("--user %d:%d", security.RunAsUser, security.RunAsGroup),
+	} {
+		assert.Contains(t, command, option)
+	}
 }
 
 // TestContainerWithoutBPF: the seccomp profile of an old container runtime forbids bpf(2) whatever the capabilities are, and the
