@@ -242,7 +242,7 @@ func TestStartErrors(t *testing.T) {
 	tests := map[string][]string{
 		bad:     {"no rule could be loaded: " + bad + ":2:25: rule \"a\": ", bad + ":4:25: rule \"c\": ", "; and 1 more"},
 		off:     {"no rule to use: 1 rules are disabled and 1 filtered out by agent_version or filters"},
-		binary:  {binary + ":1:1: not a text file: the bytes are not UTF-8"},
+		binary:  {binary + ":1:1: not a text file: there are bytes that are not UTF-8, or NUL"},
 		missing: {missing + ": cannot stat: no such file or directory"},
 	}
 	for path, want := range tests {

@@ -84,11 +84,7 @@ func describe(err error) (message string, line, column int) {
 
 func (l *loader) compileRule(set *Set, env *secl.Env, m *mergedRule) {
 	if strings.TrimSpace(m.expression.value) == "" {
-		message := "the rule has no expression"
-		if m.entity.Message != "" { // a key with another name, maybe
-			message += "; " + m.entity.Message
-		}
-		m.entity.fail(m.file, m.pos, message)
+		m.entity.fail(m.file, m.pos, "the rule has no expression")
 		return
 	}
 	info := event.RuleInfo{
@@ -129,6 +125,7 @@ func (l *loader) compileRule(set *Set, env *secl.Env, m *mergedRule) {
 	for _, r := range compiled {
 		set.addRule(r)
 	}
+	m.noteUnavailable(compiled)
 	m.noteInert()
 }
 
@@ -299,6 +296,21 @@ func typeOf(k event.Kind, list bool) string {
 		return k.String() + " list"
 	}
 	return k.String()
+}
+
+// noteUnavailable says in the report which fields of a rule no event has a value for.
+func (m *mergedRule) noteUnavailable(compiled []*Rule) {
+	var names []string
+	for _, r := range compiled {
+		for _, f := range r.Program.Fields() {
+			if f.Source == event.FieldUnavailable && !slices.Contains(names, f.Name) {
+				names = append(names, f.Name)
+			}
+		}
+	}
+	if len(names) > 0 {
+		m.entity.note("no event has a value for %s: what is unavailable is taken as empty, 0 or false", strings.Join(names, ", "))
+	}
 }
 
 // noteInert says in the report which parts of a rule load and do nothing.

@@ -214,6 +214,7 @@ func (d *reader) duration(n *node, what string) time.Duration {
 		var ns int64
 		if ns, err = strconv.ParseInt(n.value, 10, 64); err == nil {
 			v = time.Duration(ns)
+			d.warnf(n.pos, "%s: %s is in nanoseconds; with a unit, as in 10s, it says what is meant", what, n.value)
 		}
 	}
 	if n.kind != nodeScalar || err != nil || v <= 0 {

@@ -275,7 +275,11 @@ func (l *loader) defineRule(r *ruleDefinition, e *EntityReport) {
 			e.Status = StatusDisabled
 		}
 		if strings.TrimSpace(r.expression.value) == "" && !r.disabled {
-			e.fail(r.file, r.pos, "the rule has no expression")
+			message := "the rule has no expression"
+			if e.Message != "" { // it is under a misspelt key, maybe
+				message += "; " + e.Message
+			}
+			e.fail(r.file, r.pos, message)
 			return
 		}
 		l.rules, l.ruleBy[r.id] = append(l.rules, merged), merged

@@ -473,6 +473,25 @@ func TestLoadWrongAgentVersion(t *testing.T) {
 	assert.Contains(t, report.Policies[0].Message, `agent version "latest"`)
 }
 
+// What loads and is most likely not what was meant is a note.
+func TestLoadNotes(t *testing.T) {
+	const bom = "\ufeff"
+	_, report := loadDir(t, map[string]string{"a.policy": bom + `rules:
+  - {id: nanoseconds, every: 10, expression: 'open.file.path == "/a"'}
+  - {id: unavailable, expression: 'exec.file.package.name == "x" || exec.file.package.name == exec.file.package.version'}
+  - {id: misspelt, expresion: 'open.file.path == "/a"'}
+`})
+	var got []string
+	for _, r := range report.Policies[0].Rules {
+		got = append(got, fmt.Sprint(r.ID, " ", r.Status, ": ", r.Message))
+	}
+	assert.Equal(t, []string{
+		"nanoseconds loaded: 2:30: every: 10 is in nanoseconds; with a unit, as in 10s, it says what is meant",
+		"unavailable loaded: no event has a value for exec.file.package.name, exec.file.package.version: what is unavailable is taken as empty, 0 or false",
+		`misspelt error: the rule has no expression; 4:20: unknown key "expresion" is ignored; did you mean "expression"?`,
+	}, got)
+}
+
 func TestLoadLimits(t *testing.T) {
 	_, report := loadDir(t, map[string]string{
 		"rules.policy": "rules:\n" + strings.Repeat("  - {id: a}\n", maxRules+1),
