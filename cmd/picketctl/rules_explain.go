@@ -20,8 +20,8 @@ import (
 )
 
 func newRulesExplainCmd() *cobra.Command {
-	var rules []string
-	var eventArg, format, agentVersion string
+	var rules, eventArgs []string
+	var format, agentVersion string
 	cmd := &cobra.Command{
 		Use:   "explain RULE --rules PATH… --event JSON",
 		Short: "Show which part of a rule decides about an event",
@@ -30,7 +30,8 @@ that decided are marked with *: if such a part had another result, the whole mig
 evaluated, also those that a collector would not come to.
 
 The event is written as for 'rules eval', in the argument of --event or, after an @, in a file (@- is standard input).
-Variables are not set. Of a rule with iterator variables the elements that make it match are shown; if none does, the
+Where --event is given more than once, the rules see these events in order first, so that variables are set as their actions
+do, and the last one is explained. Of a rule with iterator variables the elements that make it match are shown; if none does, the
 nearest.
 
 With --format json the tree is one object: expression, operator (and, or, not, macro; none for a test), result, decisive,
@@ -59,16 +60,21 @@ Exit codes: 0 the event matches, 1 it does not, 2 wrong use, no such rule, or th
 			switch {
 			case format != "text" && format != "json":
 				return usageError("--format is %q, it may be text or json", format)
-			case eventArg == "":
+			case len(eventArgs) == 0:
 				return usageError("rules explain needs --event JSON, or --event @FILE")
 			}
 			engine, err := loadRules(cmd, rules, agentVersion)
 			if err != nil {
 				return err
 			}
-			e, err := eventOf(cmd, eventArg)
-			if err != nil {
-				return usageError("cannot read the event: %w", err)
+			var e *event.Event
+			for i, arg := range eventArgs {
+				if e, err = eventOf(cmd, arg); err != nil {
+					return usageError("cannot read the event: %w", err)
+				}
+				if i < len(eventArgs)-1 {
+					engine.Eval(e)
+				}
 			}
 			explanation, err := engine.Explain(args[0], e)
 			if err != nil {
@@ -84,7 +90,7 @@ Exit codes: 0 the event matches, 1 it does not, 2 wrong use, no such rule, or th
 		},
 	}
 	addRulesFlag(cmd, &rules)
-	cmd.Flags().StringVar(&eventArg, "event", "", "the event as JSON, or @ and the name of a file that it is in")
+	cmd.Flags().StringArrayVar(&eventArgs, "event", nil, "the event as JSON, or @ and the name of a file that it is in; may be repeated")
 	cmd.Flags().StringVar(&format, "format", "text", "text or json")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	addAgentVersionFlag(cmd, &agentVersion)

@@ -17,6 +17,8 @@ func TestRulesExplain(t *testing.T) {
   - {id: child, expression: 'exec.file.name == "sh" && process.ancestors[A].file.name == "nginx"'}
   - {id: written, expression: 'fim.write.file.path == "/etc/x"'}
   - {id: broken, expression: 'open.flags >'}
+  - {id: first, expression: 'exec.file.name == "w"', actions: [{set: {name: seen, value: 1, default_value: 0, append: true}}]}
+  - {id: then, expression: 'open.flags == 1 && ${seen} > 1'}
 `)
 	file := putFile(t, "event.json", `{"type":"open","open.flags":1}`)
 	const open = `{"type":"open","open.flags":1,"open.file.path":"/etc/shadow","process.file.name":"\u001b[31m"}`
@@ -47,11 +49,17 @@ func TestRulesExplain(t *testing.T) {
 			[]string{"written", "--format", "json", "--event", `{"type":"unlink","unlink.file.path":"/etc/y"}`},
 			"{\n  \"expression\": \"unlink.file.path == \\\"/etc/x\\\"\",\n  \"result\": false,\n  \"decisive\": true,\n  \"values\": [\n    {\n      \"name\": \"unlink.file.path\",\n      \"value\": \"/etc/y\"\n    }\n  ]\n}\n", "", 1,
 		},
+		{
+			"after other events",
+			[]string{"then", "--event", `{"type":"exec","exec.file.name":"w"}`, "--event", `{"type":"exec","exec.file.name":"w"}`, "--event", `{"type":"open","open.flags":1}`},
+			"then matches\n* true   and\n* true     open.flags == 1\n             open.flags = 1\n* true     ${seen} > 1\n             ${seen} = 2\n", "", 0,
+		},
 		{"misspelt", []string{"wrritten", "--event", open}, "", `there is no rule "wrritten"; did you mean "written"?`, 2},
 		{"not loaded", []string{"broken", "--event", open}, "", `there is no rule "broken"`, 2},
 		{"no rule", nil, "", "needs the id of one rule", 2},
 		{"no event", []string{"one"}, "", "needs --event", 2},
 		{"bad event", []string{"one", "--event", "{"}, "", "cannot read the event: ", 2},
+		{"bad event before", []string{"one", "--event", "{", "--event", open}, "", "cannot read the event: ", 2},
 		{"no file", []string{"one", "--event", "@/does/not/exist"}, "", "cannot read the event: ", 2},
 		{"format", []string{"one", "--event", open, "--format", "xml"}, "", `--format is "xml"`, 2},
 	} {
