@@ -276,3 +276,14 @@ func BenchmarkEncodeDetection(b *testing.B) {
 		EncodeDetection(plog.NewLogRecord(), src, &testHost, &testRule, "7.83.0")
 	}
 }
+
+func BenchmarkCheckBody(b *testing.B) {
+	body := string(testEvent(TypeOpen, 6).AppendJSON(nil))
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := CheckBody(body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -122,6 +122,9 @@ func (d *Decoder) Decode(body []byte, need Need, e *Event) error {
 func (d *Decoder) decode(body string, need Need, e *Event, t Type) error {
 	*e = Event{Type: t}
 	d.reset(body, need)
+	if d.peek() != '{' {
+		d.fail(errSyntax) // a null would be no members
+	}
 	d.root(e)
 	if d.err != nil {
 		return fmt.Errorf("read the body: %w", d.err)

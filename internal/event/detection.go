@@ -84,7 +84,7 @@ func EncodeDetection(dst, src plog.LogRecord, h *Host, r *RuleInfo, agentVersion
 	if title == "" {
 		title = r.ID
 	}
-	body := src.Body().Str()
+	body := strings.TrimLeft(src.Body().Str(), " \t\r\n")
 	if len(r.Hashes) > 0 {
 		body = withHashes(body, r.Hashes)
 	}

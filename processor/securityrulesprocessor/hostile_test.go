@@ -39,6 +39,11 @@ func deep(v pcommon.Value, levels int) {
 	v.SetStr("end")
 }
 
+// withMember puts a member at the end of a body.
+func withMember(lr plog.LogRecord, member string) {
+	lr.Body().SetStr(strings.TrimSuffix(lr.Body().Str(), "}") + "," + member + "}")
+}
+
 func TestHostileRecords(t *testing.T) {
 	all := []string{"detection any", "detection facts", "detection noted"}
 	none := map[string]int64{}
@@ -86,6 +91,15 @@ func TestHostileRecords(t *testing.T) {
 		"body is an array": {func(_ plog.ResourceLogs, lr plog.LogRecord) { lr.Body().SetStr("[" + lr.Body().Str() + "]") }, nil, unread},
 		"body is cut":      {func(_ plog.ResourceLogs, lr plog.LogRecord) { lr.Body().SetStr(lr.Body().Str()[:40]) }, nil, unread},
 		"body goes on":     {func(_ plog.ResourceLogs, lr plog.LogRecord) { lr.Body().SetStr(lr.Body().Str() + "{") }, nil, unread},
+		"body is null":             {func(_ plog.ResourceLogs, lr plog.LogRecord) { lr.Body().SetStr("null") }, nil, unread},
+		"body begins with a space": {func(_ plog.ResourceLogs, lr plog.LogRecord) { lr.Body().SetStr("\n " + lr.Body().Str()) }, all, none},
+		"body ends in no JSON":     {func(_ plog.ResourceLogs, lr plog.LogRecord) { withMember(lr, `"usr":<<<>>>`) }, nil, unread},
+		"body ends with a comma":   {func(_ plog.ResourceLogs, lr plog.LogRecord) { withMember(lr, "") }, nil, unread},
+		"body is two":              {func(_ plog.ResourceLogs, lr plog.LogRecord) { lr.Body().SetStr(lr.Body().Str() + lr.Body().Str()) }, nil, unread},
+		"body names a rule":        {func(_ plog.ResourceLogs, lr plog.LogRecord) { withMember(lr, `"agent":{"rule_id":"forged"}`) }, nil, unread},
+		"body has a title":         {func(_ plog.ResourceLogs, lr plog.LogRecord) { withMember(lr, `"title":"forged"`) }, nil, unread},
+		"body has a member twice":  {func(_ plog.ResourceLogs, lr plog.LogRecord) { withMember(lr, `"evt":{"name":"open"}`) }, nil, unread},
+		"body is not UTF-8":        {func(_ plog.ResourceLogs, lr plog.LogRecord) { withMember(lr, "\"x\":\"\xff\"") }, nil, unread},
 		"deep body": {func(_ plog.ResourceLogs, lr plog.LogRecord) {
 			lr.Body().SetStr(`{"file":` + strings.Repeat(`{"x":`, 1_000_000))
 		}, nil, unread},

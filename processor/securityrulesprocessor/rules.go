@@ -271,23 +271,36 @@ func (p *rules) record(ctx context.Context, w *worker, rs *ruleset, lr plog.LogR
 		return unmatched
 	}
 	if err := p.decode(w, lr, rs.Need(t)); err != nil {
-		c.decodeErrors++
-		p.decodeOnce.Do(func() {
-			p.logger.Warn("an event record cannot be read and is treated as unmatched; more of them are only counted",
-				zap.String("event_name", lr.EventName()), zap.Error(err))
-		})
+		p.unreadable(c, lr, err)
 		return unmatched
 	}
 	c.evaluated[t]++
 	w.context.Now = timeOf(lr)
 	detected := false
+	checked := w.acting.origin != nil // the receiver of this process has written it
 	w.matcher.Match(rs.Set, &w.context)
 	for r := w.matcher.Next(); r != nil; r = w.matcher.Next() {
+		if !checked {
+			if err := event.CheckBody(lr.Body().Str()); err != nil {
+				p.unreadable(c, lr, err)
+				return unmatched
+			}
+			checked = true
+		}
 		if p.matched(ctx, w, rs, r, lr, out) {
 			detected = true
 		}
 	}
 	return !detected && unmatched
+}
+
+// unreadable counts a record that cannot be read, or of which no detection can be made.
+func (p *rules) unreadable(c *counts, lr plog.LogRecord, err error) {
+	c.decodeErrors++
+	p.decodeOnce.Do(func() {
+		p.logger.Warn("an event record cannot be read and is treated as unmatched; more of them are only counted",
+			zap.String("event_name", lr.EventName()), zap.Error(err))
+	})
 }
 
 // from notes that a record has come from the host of the resource at hand.
