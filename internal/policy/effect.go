@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -49,6 +50,11 @@ func pidField(name string, t event.Type) (*event.Field, error) {
 
 // HasActions says whether Act does anything.
 func (r *Rule) HasActions() bool { return len(r.effects) > 0 }
+
+// Kills says whether an action of the rule kills.
+func (r *Rule) Kills() bool {
+	return slices.ContainsFunc(r.effects, func(e effect) bool { return e.action != nil && e.action.Kill != nil })
+}
 
 // Act runs the set actions of a rule that has matched the event of c. It goes on after an error; an event that is not in
 // the scope of a variable is none.

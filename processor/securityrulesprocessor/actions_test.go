@@ -118,6 +118,11 @@ func TestKill(t *testing.T) {
 	p := newPipeline(t, NoMatchDrop, actingPolicy, enforcing)
 	off := newPipeline(t, NoMatchDrop, actingPolicy)
 	excluding := newPipeline(t, NoMatchDrop, actingPolicy, enforcing, func(cfg *Config) { cfg.Enforcement.ExcludeExecutables = []string{"/usr/bin/sl*"} })
+	const isOff = "rules have kill actions, and nothing is killed: enforcement.enabled is false"
+	assert.Zero(t, p.logs.FilterMessage(isOff).Len())
+	said := off.logs.FilterMessage(isOff).All()
+	require.Len(t, said, 1)
+	assert.Equal(t, []any{"killer", "grouped", "silent_killer", "hash_killer"}, said[0].ContextMap()["rules"])
 	opens, running := sleeper(t)
 
 	assert.Equal(t, []any{"kill error: not local"}, p.acted(context.Background(), t, opens("/kill")), "whoever sends a record cannot kill")
@@ -275,7 +280,7 @@ func TestHashBeforeKill(t *testing.T) {
 }
 
 func TestLogAction(t *testing.T) {
-	p := newPipeline(t, NoMatchDrop, actingPolicy)
+	p := newPipeline(t, NoMatchDrop, actingPolicy, enforcing) // else the log says that it kills nothing
 	p.consume(t, batch(open(t, 0, "/log")))
 	p.consume(t, batch(open(t, time.Minute, "/log")))
 	var lines []string

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -148,10 +149,18 @@ func (p *rules) shutdown(context.Context) error {
 func (p *rules) use(set *policy.Set, report *policy.Report) {
 	if old := p.active.Load(); old == nil || old.Set != set {
 		rs := &ruleset{Set: set, options: make(map[string]metric.AddOption, set.Len())}
+		var killing []string
 		for t := range event.NumTypes {
 			for _, r := range set.Rules(t) {
 				rs.options[r.ID] = metric.WithAttributeSet(attribute.NewSet(attribute.String("rule", r.ID)))
+				if r.Kills() && !slices.Contains(killing, r.ID) {
+					killing = append(killing, r.ID)
+				}
 			}
+		}
+		if len(killing) > 0 && !p.cfg.Enforcement.Enabled {
+			p.logger.Warn("rules have kill actions, and nothing is killed: enforcement.enabled is false", zap.Strings("rules", killing[:min(len(killing), 20)]),
+				zap.Int("count", len(killing)))
 		}
 		p.active.Store(rs)
 		p.limiter.Retain(set)
