@@ -29,7 +29,7 @@ func TestCheckBody(t *testing.T) {
 		"": "the body is no JSON", "null": "the body is no JSON object", `[{}]`: "the body is no JSON object", `"{}"`: "the body is no JSON object",
 		`{"usr":<<<not json>>>}`: "the body is no JSON", `{"usr":{},}`: "the body is no JSON", `{}{}`: "the body is no JSON", `{"a":01}`: "the body is no JSON",
 		"{\"a\":\"\n\"}": "the body is no JSON", `{"a":"\x"}`: "the body is no JSON", `{"a":tru}`: "the body is no JSON", `{"a":[}`: "the body is no JSON",
-		"{\"a\":\"\xff\"}":    "the body is not UTF-8",
+		"{\"a\":\"\xff\"}":     "the body is not UTF-8",
 		`{"evt":{},"title":1}`: "the body has the member title, as a detection", `{"\u0061gent":1}`: "the body has the member agent, as a detection",
 		`{"file":{},"evt":{},"file":{}}`: `the body has the member "file" twice`,
 		many(maxRootMembers + 1):         "the body has more than 64 members",

@@ -54,7 +54,7 @@ func TestRulesDocument(t *testing.T) {
 		"bytes of an expression": maxExpression, "nesting in an expression": secl.MaxDepth, "values of an array": secl.MaxArrayMembers,
 		"bytes of a regular expression": secl.MaxRegexpBytes, "operands of an expression with its macros": secl.MaxNodes,
 		"operands of all macros and expressions": maxOperands,
-		"letters of iterators in an expression": secl.MaxIterators, "tags of a rule": maxTags, "actions of a rule": maxActions,
+		"letters of iterators in an expression":  secl.MaxIterators, "tags of a rule": maxTags, "actions of a rule": maxActions,
 		"filters of a rule or macro": maxFilters, "fields of a `limiter_token`": maxLimiterToken,
 		"different tokens of a rule and host at a time": maxTokens, "elements of a list variable (`size`)": secl.MaxListSize,
 		"processes, containers or cgroups with a value of a variable": secl.MaxVariableCells,
