@@ -194,7 +194,7 @@ func unmarshalLogs(line []byte) (ld plog.Logs, err error) {
 }
 
 func (r *logReader) flush(stop func()) {
-	if err := r.printer.out.Flush(); err != nil && r.err == nil {
+	if err := r.printer.flush(); err != nil && r.err == nil {
 		r.err = err
 		stop()
 	}
@@ -242,10 +242,19 @@ type printer struct {
 	pretty bool
 	colour bool
 	zone   *time.Location
+
+	beats   beats // not yet printed
+	compact bool  // the last line was of a heartbeat: an empty one is to follow before a block
 }
 
 func newPrinter(out io.Writer, pretty, colour bool) *printer {
 	return &printer{out: bufio.NewWriterSize(out, readBytes), pretty: pretty, colour: colour, zone: time.Local}
+}
+
+// flush writes all that was printed, and what waits to be.
+func (p *printer) flush() error {
+	p.endBeat()
+	return p.out.Flush()
 }
 
 func (p *printer) record(res pcommon.Resource, lr plog.LogRecord) error {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/open-telemetry/opentelemetry-collector-contrib/exporter/fileexporter"
+	contribgolden "github.com/open-telemetry/opentelemetry-collector-contrib/pkg/golden"
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -131,7 +132,8 @@ func situations() plog.Logs {
 			`{"id":"d","status":"filtered"}]},{"name":"q","status":"error","message":"not YAML"}]}`)
 	report.SetEventName("picket.ruleset_loaded")
 	report = addRecord(records, event.KindReport, plog.SeverityNumberInfo,
-		`{"title":"Events were lost","agent":{"rule_id":"lost_events"},"duration_ns":7}`)
+		`{"title":"Events were lost","agent":{"rule_id":"lost_events"},"from":"2024-05-02T09:31:00Z","to":"2024-05-02T09:31:44Z","duration_ns":44000000000,`+
+			`"lost_events":[{"type":"open","reason":"ring_full","count":7}]}`)
 	report.SetEventName("picket.events_lost")
 	report = addRecord(records, event.KindReport, plog.SeverityNumberInfo,
 		body("custom_event", "", `"container":{"id":"9f1c0d"},"usr":{"id":"root"},"date":"2024-05-02T09:31:44Z","service":"runtime-security-agent",`))
@@ -151,7 +153,7 @@ func printAll(t *testing.T, pretty, colour, events bool) string {
 	p.zone = time.UTC
 	r := &logReader{printer: p, events: events}
 	require.NoError(t, r.print(situations()))
-	require.NoError(t, p.out.Flush())
+	require.NoError(t, p.flush())
 	return out.String()
 }
 
@@ -208,6 +210,16 @@ func FuzzLine(f *testing.F) {
 	line, err := (&plog.JSONMarshaler{}).MarshalLogs(situations())
 	require.NoError(f, err)
 	f.Add(line)
+	records, err := filepath.Glob(filepath.Join(recordsDir, "*.yaml"))
+	require.NoError(f, err)
+	require.NotEmpty(f, records)
+	for _, file := range records {
+		ld, err := contribgolden.ReadLogs(file)
+		require.NoError(f, err)
+		line, err := (&plog.JSONMarshaler{}).MarshalLogs(ld)
+		require.NoError(f, err)
+		f.Add(line)
+	}
 	f.Add([]byte(`{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"{}"}}]}]}]}`))
 	f.Add([]byte(`{"resourceMetrics":[]}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
@@ -217,7 +229,7 @@ func FuzzLine(f *testing.F) {
 			l := r.lines(func() {})
 			l.write(line)
 			l.finish()
-			if err := r.printer.out.Flush(); err != nil {
+			if err := r.printer.flush(); err != nil {
 				t.Fatal(err)
 			}
 			for _, text := range []string{out.String(), errOut.String()} {

@@ -4,13 +4,11 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -28,69 +26,34 @@ const maxShown = 2048
 type shownLog struct {
 	Title string `json:"title"`
 	Agent struct {
-		RuleID        string `json:"rule_id"`
-		PolicyName    string `json:"policy_name"`
-		PolicyVersion string `json:"policy_version"`
+		RuleID        string        `json:"rule_id"`
+		PolicyName    string        `json:"policy_name"`
+		PolicyVersion string        `json:"policy_version"`
+		Actions       []shownAction `json:"rule_actions"`
 	} `json:"agent"`
-	Evt struct {
-		Name    string `json:"name"`
-		Outcome string `json:"outcome"`
-	} `json:"evt"`
-	File *struct {
-		shownFile
-		Destination *shownFile `json:"destination"`
-	} `json:"file"`
-	Exit *struct {
-		Cause string `json:"cause"`
-		Code  int64  `json:"code"`
-	} `json:"exit"`
+	shownEvent
 	Process struct {
 		shownProcess
-		Ancestors []shownProcess `json:"ancestors"` // nearest first
+		Ancestors   []shownProcess `json:"ancestors"` // nearest first
+		Credentials struct {
+			Destination shownCredentials `json:"destination"`
+		} `json:"credentials"`
 	} `json:"process"`
 	Container struct {
 		ID string `json:"id"`
 	} `json:"container"`
-	Network *struct {
-		L4Protocol  string       `json:"l4_protocol"`
-		Source      shownAddress `json:"source"`
-		Destination shownAddress `json:"destination"`
-	} `json:"network"`
-	Bind *struct {
-		Addr shownAddress `json:"addr"`
-	} `json:"bind"`
-	Anomaly struct {
-		Syscall string `json:"syscall"`
-	} `json:"anomaly_detection_syscall"`
 }
-
-type shownFile struct {
-	Path  string   `json:"path"`
-	Mode  *int64   `json:"mode"`
-	UID   *int64   `json:"uid"`
-	GID   *int64   `json:"gid"`
-	Flags []string `json:"flags"`
-}
-
-type shownAddress struct {
-	IP   string `json:"ip"`
-	Port int64  `json:"port"`
-}
-
-func (a shownAddress) String() string { return net.JoinHostPort(a.IP, strconv.FormatInt(a.Port, 10)) }
 
 type shownProcess struct {
-	PID        int64  `json:"pid"`
-	UID        int64  `json:"uid"`
-	User       string `json:"user"`
-	Comm       string `json:"comm"`
-	TTY        string `json:"tty"`
-	Executable struct {
-		Path string `json:"path"`
-	} `json:"executable"`
-	Argv0         string   `json:"argv0"`
-	Args          []string `json:"args"`
-	ArgsTruncated bool     `json:"args_truncated"`
+	PID           int64     `json:"pid"`
+	UID           int64     `json:"uid"`
+	User          string    `json:"user"`
+	Comm          string    `json:"comm"`
+	TTY           string    `json:"tty"`
+	Executable    shownFile `json:"executable"`
+	Argv0         string    `json:"argv0"`
+	Args          []string  `json:"args"`
+	ArgsTruncated bool      `json:"args_truncated"`
 }
 
 // ANSI colours.
@@ -133,50 +96,70 @@ func (p *printer) styled(style, text string) string {
 	return style + text + styleReset
 }
 
-// block prints a record as a block of lines and an empty one.
+// timeFormat is how a time is shown.
+const timeFormat = "2006-01-02 15:04:05.000"
+
+// head is the first line of a block, and the only one of a heartbeat.
+func (p *printer) head(when time.Time, lv level, rule, title string) string {
+	parts := []string{p.styled(styleDim, when.In(p.zone).Format(timeFormat)), p.styled(lv.style, fmt.Sprintf("%-8s", lv.name))}
+	if rule != "" {
+		parts = append(parts, p.styled(styleBold, show(rule)))
+	}
+	if title != "" {
+		parts = append(parts, title)
+	}
+	return strings.Join(parts, "  ")
+}
+
+func timeOf(lr plog.LogRecord) time.Time {
+	return time.Unix(0, int64(lr.Timestamp())) //nolint:gosec // until the year 2262
+}
+
+// block prints a record as a block of lines and an empty one; a heartbeat, as one line that may wait for others.
 func (p *printer) block(res pcommon.Resource, lr plog.LogRecord) error {
-	body := lr.Body().Str()
+	attrs, body := lr.Attributes(), lr.Body().Str()
+	kind := attribute(attrs, event.AttrRecordKind)
+	if kind == event.KindReport && lr.EventName() == event.RecordHeartbeat && p.beat(attribute(res.Attributes(), event.AttrHostName), timeOf(lr), body) {
+		return nil
+	}
+	p.endBeat()
+	if p.compact {
+		p.line("")
+		p.compact = false
+	}
+
 	var l shownLog
 	err := json.Unmarshal([]byte(body), &l)
 	var typeErr *json.UnmarshalTypeError
 	readable := err == nil || errors.As(err, &typeErr) // then the other members have been read
 
-	kind := attribute(lr.Attributes(), event.AttrRecordKind)
-	rule := l.Agent.RuleID
-	if rule == "" {
-		rule = attribute(lr.Attributes(), event.AttrRuleName)
+	name := cmp.Or(l.Agent.RuleID, attribute(attrs, event.AttrRuleName), lr.EventName())
+	title := show(l.Title)
+	var report reportView
+	if kind == event.KindReport {
+		name = cmp.Or(lr.EventName(), name) // the rule's id is the one that Datadog's agent has for it
+		if readable {
+			report = p.report(lr.EventName(), body)
+		}
+		title = show(cmp.Or(report.title, l.Title))
+		if report.alarming {
+			title = p.styled(severityStyles[event.SeverityMedium], title)
+		}
 	}
-	if rule == "" {
-		rule = lr.EventName()
-	}
-	lv := levelOf(kind, lr.SeverityNumber())
-	when := time.Unix(0, int64(lr.Timestamp())).In(p.zone).Format("2006-01-02 15:04:05.000") //nolint:gosec // until the year 2262
-	head := []string{p.styled(styleDim, when), p.styled(lv.style, fmt.Sprintf("%-8s", lv.name))}
-	if rule != "" {
-		head = append(head, p.styled(styleBold, show(rule)))
-	}
-	if l.Title != "" {
-		head = append(head, show(l.Title))
-	}
-	p.line(strings.Join(head, "  "))
+	p.line(p.head(timeOf(lr), levelOf(kind, lr.SeverityNumber()), name, title))
 
-	switch {
-	case !readable:
-		p.field("body", show(body))
-	case kind == event.KindReport:
-		rules := rulesetText(body)
-		for _, line := range rules {
-			p.field("rules", line)
-		}
-		if rules == nil {
-			p.field("who", l.who())
-			p.field("lineage", l.lineage())
-			p.field("report", reportText(body))
-		}
-	default:
+	if readable {
 		p.field("who", l.who())
-		p.field("what", l.what(attribute(lr.Attributes(), event.AttrSocketPath)))
+		if kind != event.KindReport {
+			p.field("what", l.what(attrs))
+		}
 		p.field("lineage", l.lineage())
+		p.list(report.lines)
+		p.list(l.actions(attrs))
+		p.field("tags", show(strings.Join(tagsOf(attrs), ", ")))
+		p.field("unknown", show(strings.Join(attributeList(attrs, event.AttrRuleUnavailable), ", ")))
+	} else {
+		p.field("body", show(body))
 	}
 	p.field("where", where(res, &l))
 	return p.out.WriteByte('\n')
@@ -191,12 +174,45 @@ func (p *printer) field(name, value string) {
 	}
 }
 
+// labelled is a line of a block. Its text may be what a watched process chose.
+type labelled struct{ label, text string }
+
+// maxLines bounds a list of lines in a block. All of it is in the JSON output.
+const maxLines = 200
+
+func (p *printer) list(lines []labelled) {
+	for i, l := range lines {
+		if i == maxLines {
+			p.field("", fmt.Sprintf("… and %d more", len(lines)-i))
+			return
+		}
+		p.field(l.label, show(l.text))
+	}
+}
+
 func attribute(attrs pcommon.Map, name string) string {
 	v, ok := attrs.Get(name)
 	if !ok {
 		return ""
 	}
 	return v.AsString()
+}
+
+// attributeList returns the strings of an attribute that is a list of them.
+func attributeList(attrs pcommon.Map, name string) (out []string) {
+	v, ok := attrs.Get(name)
+	if !ok || v.Type() != pcommon.ValueTypeSlice {
+		return nil
+	}
+	for _, item := range v.Slice().All() {
+		out = append(out, item.AsString())
+	}
+	return out
+}
+
+// tagsOf returns the tags of the rule but for the severity, which is in the first line.
+func tagsOf(attrs pcommon.Map) []string {
+	return slices.DeleteFunc(attributeList(attrs, event.AttrRuleTags), func(tag string) bool { return strings.HasPrefix(tag, "severity:") })
 }
 
 // show makes a string from an event safe and of bounded length.
@@ -234,7 +250,7 @@ func (l *shownLog) who() string {
 func (p *shownProcess) commandLine() string {
 	name := p.Argv0
 	if name == "" {
-		name = p.Executable.Path
+		name = cmp.Or(p.Executable.Path, p.Executable.Name)
 	}
 	if name == "" && len(p.Args) == 0 {
 		return ""
@@ -262,77 +278,6 @@ func quoteArg(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// details has what is shown of an event beside its name and path. A type that is not in it has nothing more.
-var details = map[event.Type]func(l *shownLog, socketPath string) string{
-	event.TypeOpen: func(l *shownLog, _ string) string {
-		if len(l.File.Flags) == 0 {
-			return ""
-		}
-		return "(" + show(strings.Join(l.File.Flags, "|")) + ")"
-	},
-	event.TypeRename: destinationPath,
-	event.TypeLink:   destinationPath,
-	event.TypeChmod: func(l *shownLog, _ string) string {
-		if d := l.File.Destination; d != nil && d.Mode != nil {
-			return fmt.Sprintf("→ mode %04o", *d.Mode&0o7777)
-		}
-		return ""
-	},
-	event.TypeChown: func(l *shownLog, _ string) string {
-		if d := l.File.Destination; d != nil && d.UID != nil && d.GID != nil {
-			return fmt.Sprintf("→ uid %d, gid %d", *d.UID, *d.GID)
-		}
-		return ""
-	},
-	event.TypeExit: func(l *shownLog, _ string) string {
-		if l.Exit == nil {
-			return ""
-		}
-		return fmt.Sprintf("%s %d", show(l.Exit.Cause), l.Exit.Code)
-	},
-	event.TypeConnect: func(l *shownLog, socketPath string) string {
-		if l.Network == nil {
-			return show(socketPath)
-		}
-		protocol := strings.ToLower(strings.TrimPrefix(l.Network.L4Protocol, "IP_PROTO_"))
-		return strings.TrimSpace(show(protocol) + " " + show(l.Network.Destination.String()))
-	},
-	event.TypeBind: func(l *shownLog, socketPath string) string {
-		if l.Bind == nil || (l.Bind.Addr.IP == "" && socketPath != "") {
-			return show(socketPath)
-		}
-		return show(l.Bind.Addr.String())
-	},
-	event.TypeSyscalls: func(l *shownLog, _ string) string { return show(l.Anomaly.Syscall) },
-}
-
-func destinationPath(l *shownLog, _ string) string {
-	if d := l.File.Destination; d != nil && d.Path != "" {
-		return "→ " + show(d.Path)
-	}
-	return ""
-}
-
-// fileTypes are the types whose details need file.
-var fileTypes = []event.Type{event.TypeOpen, event.TypeRename, event.TypeLink, event.TypeChmod, event.TypeChown}
-
-func (l *shownLog) what(socketPath string) string {
-	parts := []string{show(l.Evt.Name)}
-	if l.File != nil && l.File.Path != "" {
-		parts = append(parts, show(l.File.Path))
-	}
-	t, _ := event.TypeByName(l.Evt.Name)
-	if detail := details[t]; detail != nil && (l.File != nil || !slices.Contains(fileTypes, t)) {
-		if s := detail(l, socketPath); s != "" {
-			parts = append(parts, s)
-		}
-	}
-	if l.Evt.Outcome != "" {
-		parts = append(parts, "· "+show(l.Evt.Outcome))
-	}
-	return strings.TrimSpace(strings.Join(parts, " "))
-}
-
 // lineage returns the processes from the oldest known ancestor to the actor.
 func (l *shownLog) lineage() string {
 	if l.Process.Comm == "" && l.Process.PID == 0 {
@@ -355,7 +300,7 @@ func (p *shownProcess) name() string {
 
 func where(res pcommon.Resource, l *shownLog) string {
 	var parts []string
-	if host := attribute(res.Attributes(), "host.name"); host != "" {
+	if host := attribute(res.Attributes(), event.AttrHostName); host != "" {
 		parts = append(parts, "host "+show(host))
 	}
 	if l.Container.ID != "" {
@@ -365,85 +310,4 @@ func where(res pcommon.Resource, l *shownLog) string {
 		parts = append(parts, strings.TrimSpace("policy "+show(l.Agent.PolicyName)+" "+show(l.Agent.PolicyVersion)))
 	}
 	return strings.Join(parts, ", ")
-}
-
-// shownRuleset has the members of a report on loaded rules that a block shows.
-type shownRuleset struct {
-	Policies []struct {
-		shownLoad
-		Name    string      `json:"name"`
-		Version string      `json:"version"`
-		Macros  []shownLoad `json:"macros"`
-		Rules   []shownLoad `json:"rules"`
-	} `json:"policies"`
-	KeptPrevious bool   `json:"kept_previous"`
-	Reason       string `json:"reason"`
-}
-
-type shownLoad struct {
-	ID      string `json:"id"`
-	Status  string `json:"status"`
-	Message string `json:"message"`
-}
-
-const statusError = "error"
-
-func (l shownLoad) text(name string) string {
-	return show(name) + ": " + l.Status + ": " + show(l.Message)
-}
-
-// rulesetText returns a report on loaded rules in lines: one for each policy with the number of rules by status, and one
-// for each policy, macro and rule with an error. Of any other report it returns nil.
-func rulesetText(body string) (lines []string) {
-	var set shownRuleset
-	if json.Unmarshal([]byte(body), &set) != nil {
-		return nil
-	}
-	if set.KeptPrevious {
-		lines = append(lines, "the rules before stay in use: "+show(set.Reason))
-	}
-	for _, p := range set.Policies {
-		name := strings.TrimSpace(show(p.Name) + " " + show(p.Version))
-		if p.Status == statusError {
-			lines = append(lines, p.text(name))
-			continue
-		}
-		counts := make(map[string]int)
-		for _, r := range p.Rules {
-			counts[show(r.Status)]++
-		}
-		var parts []string
-		for _, status := range slices.Sorted(maps.Keys(counts)) {
-			parts = append(parts, fmt.Sprintf("%d %s", counts[status], status))
-		}
-		if parts == nil {
-			parts = []string{"no rules"}
-		}
-		lines = append(lines, name+": "+strings.Join(parts, ", "))
-		for _, r := range slices.Concat(p.Macros, p.Rules) {
-			if r.Status == statusError {
-				lines = append(lines, r.text(r.ID))
-			}
-		}
-	}
-	return lines
-}
-
-// reportText returns the members of a report that are its own, as compact JSON. The process that it is about is shown apart.
-func reportText(body string) string {
-	var members map[string]json.RawMessage
-	if json.Unmarshal([]byte(body), &members) != nil {
-		return show(body)
-	}
-	for _, envelope := range []string{"title", "agent", "evt", "date", "service", "process", "container", "usr"} {
-		delete(members, envelope)
-	}
-	if len(members) == 0 {
-		return ""
-	}
-	text, err := json.Marshal(members)
-	if err != nil {
-		return show(body)
-	}
-	return show(string(text))
 }
