@@ -78,7 +78,7 @@ func killCgroup(mount string, t *Target, signal int, container bool) (n int, err
 	dir := mount + target
 	const rounds = 16 // for each process alone: who forks meanwhile is found by the next
 	seen := map[int]bool{}
-	for range rounds {
+	for round := 0; ; round++ {
 		pids, err := procs(dir)
 		if err != nil {
 			return len(seen), err
@@ -86,18 +86,25 @@ func killCgroup(mount string, t *Target, signal int, container bool) (n int, err
 		if slices.Contains(pids, pid1) || slices.Contains(pids, os.Getpid()) {
 			return len(seen), ErrProtected
 		}
+		fresh := pids[:0]
 		for _, pid := range pids {
-			seen[pid] = true
+			if !seen[pid] {
+				seen[pid] = true
+				fresh = append(fresh, pid)
+			}
 		}
-		if len(pids) == 0 {
-			break
+		if len(fresh) == 0 {
+			break // all have the signal, and who has SIGKILL forks no more
+		}
+		if round == rounds {
+			return len(seen), errors.New("its processes fork faster than they can be killed")
 		}
 		// cgroup.kill is there since kernel 5.14, for root, and where the hierarchy is not mounted read-only, as it is in containers and
 		// with systemd's ProtectControlGroups. Whatever it says, each process can be signalled without it.
 		if signal == int(unix.SIGKILL) && os.WriteFile(dir+"/cgroup.kill", []byte("1"), 0) == nil {
 			break
 		}
-		for _, pid := range pids {
+		for _, pid := range fresh {
 			if err := signalMember(pid, target, signal); err != nil && !errors.Is(err, ErrGone) {
 				return len(seen), err
 			}
