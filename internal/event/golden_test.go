@@ -27,7 +27,8 @@ var reportBodies = map[string]string{
 	RecordHeartbeat: `{"title":"Policies are in use","agent":{"rule_id":"heartbeat"},"evt":{"name":"custom_event"},"date":"2023-11-14T22:13:20.123456789Z",` +
 		`"service":"runtime-security-agent","policy":{"name":"default.policy","version":"1.2.3","status":"loaded"}}`,
 	RecordEventsLost: `{"title":"Events were lost","agent":{"rule_id":"lost_events"},"evt":{"name":"custom_event"},"date":"2023-11-14T22:13:20.123456789Z",` +
-		`"service":"runtime-security-agent","lost_events":[{"event":"open","reason":"ring_full","count":12}]}`,
+		`"service":"runtime-security-agent","from":"2023-11-14T22:13:10.123456789Z","to":"2023-11-14T22:13:20.123456789Z","duration_ns":10000000000,` +
+		`"lost_events":[{"type":"open","reason":"ring_full","count":12}]}`,
 }
 
 // processReport is what RecordIOUringUsed tells of.
