@@ -64,9 +64,14 @@ log itself, as it goes to Datadog.
 
 Exit codes: 0 all is well, 1 an error, 2 wrong use.`,
 		Example: `  picketctl logs /var/log/picket/logs.json
-  picketctl logs --follow=false logs.json | jq 'select(.agent.rule_id == "cron_job_added")'
+  picketctl logs --follow=false logs.json | jq 'select(.agent.rule_id == "cron_file_written")'
   zstdcat old.json.zst | picketctl logs -`,
-		Args: cobra.MaximumNArgs(1),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return noArgs(cmd, args[1:])
+			}
+			return nil
+		},
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp

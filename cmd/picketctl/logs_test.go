@@ -268,7 +268,7 @@ func TestLogsCommand(t *testing.T) {
 		{"no file", "", []string{"logs", "--follow=false", filepath.Join(dir, "none")}, "", "no such file", 1},
 		{"a directory", "", []string{"logs", dir}, "", "is a directory", 1},
 		{"format", "", []string{"logs", "--format", "xml", path}, "", `must be one of auto, pretty, json (try 'picketctl logs --help')`, 2},
-		{"two files", "", []string{"logs", path, path}, "", "accepts at most 1 arg", 1},
+		{"two files", "", []string{"logs", path, path}, "", "unexpected argument", 2},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

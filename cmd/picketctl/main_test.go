@@ -21,6 +21,7 @@ func TestUnknownCommands(t *testing.T) {
 		"help nope":             `unknown command "nope" for "picketctl"`,
 		"help rules nope":       `unknown command "nope" for "picketctl rules"`,
 		"version extra":         `unexpected argument "extra"`,
+		"logs a b":              `unexpected argument "b"`,
 		"rules eval extra":      `unexpected argument "extra"`,
 		"rules --nope":          `unknown flag: --nope`,
 	} {
