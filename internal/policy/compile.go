@@ -125,6 +125,9 @@ func (l *loader) compileRule(set *Set, env *secl.Env, m *mergedRule) {
 	for _, r := range compiled {
 		set.addRule(r)
 	}
+	for _, note := range compiled[0].Program.Notes() {
+		m.entity.note("%s", note)
+	}
 	m.noteUnavailable(compiled)
 	m.noteInert()
 }

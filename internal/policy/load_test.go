@@ -479,6 +479,7 @@ func TestLoadNotes(t *testing.T) {
 	_, report := loadDir(t, map[string]string{"a.policy": bom + `rules:
   - {id: nanoseconds, every: 10, expression: 'open.file.path == "/a"'}
   - {id: unavailable, expression: 'exec.file.package.name == "x" || exec.file.package.name == exec.file.package.version'}
+  - {id: star, expression: 'open.file.path == "/tmp/*" || open.file.path in ["/a", "/b/*", ~"/c/*"] || open.file.name == "*" || open.file.path =~ "/d/*"'}
   - {id: misspelt, expresion: 'open.file.path == "/a"'}
 `})
 	var got []string
@@ -488,7 +489,8 @@ func TestLoadNotes(t *testing.T) {
 	assert.Equal(t, []string{
 		"nanoseconds loaded: 2:30: every: 10 is in nanoseconds; with a unit, as in 10s, it says what is meant",
 		"unavailable loaded: no event has a value for exec.file.package.name, exec.file.package.version: what is unavailable is taken as empty, 0 or false",
-		`misspelt error: the rule has no expression; 4:20: unknown key "expresion" is ignored; did you mean "expression"?`,
+		`star loaded: "/tmp/*" is compared as it is, with its star; a pattern is ~"/tmp/*"; "/b/*" is compared as it is, with its star; a pattern is ~"/b/*"`,
+		`misspelt error: the rule has no expression; 5:20: unknown key "expresion" is ignored; did you mean "expression"?`,
 	}, got)
 }
 

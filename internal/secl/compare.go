@@ -4,6 +4,7 @@
 package secl
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -191,6 +192,7 @@ func (c *compiler) compareStrings(n *compareNode, l, r *operand) (operand, *Erro
 		if l.static && !l.array && (!r.static || l.literals[0].kind != scalarString) {
 			subject, value = r, l
 		}
+		c.noteStars(subject, value.literals)
 	default:
 		return operand{}, c.opError(n.pos, n.op, l.typeName())
 	}
@@ -206,6 +208,18 @@ func (c *compiler) compareStrings(n *compareNode, l, r *operand) (operand, *Erro
 		o = negate(o)
 	}
 	return o, nil
+}
+
+// noteStars notes plain texts with a star that a path is compared with: hardly any path has one, and they are no patterns.
+func (c *compiler) noteStars(subject *operand, literals []*stringNode) {
+	for _, l := range literals {
+		if subject.options.glob && l.kind == scalarString && strings.Contains(l.text, "*") {
+			note := fmt.Sprintf("%q is compared as it is, with its star; a pattern is ~%[1]q", l.text)
+			if !slices.Contains(c.p.notes, note) && len(c.p.notes) < 5 {
+				c.p.notes = append(c.p.notes, note)
+			}
+		}
+	}
 }
 
 // applyString tests a string, or whether any member of an array passes.
@@ -302,6 +316,7 @@ func (c *compiler) member(n *memberNode) (operand, *Error) {
 			o.b = anyCommon(l.ip, arrayOnly(&l, l.anyIP), r.anyIP, c.ipSlot(), overlap)
 		}
 	default:
+		c.noteStars(&l, r.literals)
 		f, keys, weight, err := c.stringMembership(&l, &r)
 		if err != nil {
 			return operand{}, err

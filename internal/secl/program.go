@@ -32,6 +32,7 @@ type Program struct {
 	variables []*Variable
 	weight    int
 	retval    bool // it reads the return value
+	notes     []string
 
 	root      operand
 	iterators int            // iterator variables in use
@@ -50,6 +51,9 @@ func (p *Program) Fields() []*event.Field { return p.fields }
 
 // Need is what a Decoder must read of a record for the expression.
 func (p *Program) Need() event.Need { return p.need }
+
+// Notes say what of the expression is most likely not what was meant.
+func (p *Program) Notes() []string { return p.notes }
 
 // Variables are the variables that the expression reads.
 func (p *Program) Variables() []*Variable { return p.variables }
