@@ -66,7 +66,7 @@ func TestRealPolicy(t *testing.T) {
 	}
 	assert.Equal(t, map[Status]int{StatusLoaded: 165, StatusFiltered: 13}, got)
 	assert.Equal(t, 165, set.Len())
-	// Two of the rules that can never match, by a pattern that lacks its ~.
+	// Two rules have a pattern that lacks its ~.
 	assert.Equal(t, map[string]string{
 		"dynamic_linker_config_write": `"/etc/ld.so.conf.d/*.conf" is compared as it is, with its star; a pattern is ~"/etc/ld.so.conf.d/*.conf"`,
 		"ssh_it_tool_config_write":    `"/root/.prng/*" is compared as it is, with its star; a pattern is ~"/root/.prng/*"`,
