@@ -330,12 +330,13 @@ func bind[T any](f *Field, r *row[T], o object[T]) {
 		f.IntAt = func(e *Event, i int) int64 { return at(get(e), i) }
 	}
 	name, unavailable, attribute, has := r.name, r.source == FieldUnavailable, r.source == FieldAttribute, r.has
+	inBody := bodyRows[name]
 	if unavailable || attribute || has != nil {
 		f.Available = func(e *Event) bool {
 			t := get(e)
 			switch {
-			case attribute && e.known != nil:
-				return e.known[name]
+			case attribute && e.body != 0:
+				return e.body&inBody != 0
 			case t == nil:
 				return !unavailable
 			case (*o.flat(t)).has(name):
@@ -384,7 +385,7 @@ func bindElem[T any](f *Field, r *row[T], o object[T]) {
 	case FieldUnavailable:
 		f.Available = func(e *Event) bool { return e.flat != nil }
 	case FieldAttribute:
-		f.Available = func(e *Event) bool { return e.known == nil }
+		f.Available = func(e *Event) bool { return e.body == 0 }
 	}
 	f.setElem = func(p *Process, v *flatValue) error { return setRow(o.createElem(p), r, o, v) }
 }

@@ -49,6 +49,8 @@ type Event struct {
 
 	// Extended says that the body has the members of Datadog's newer schema, too: connect, accept and cgroup.
 	Extended bool `json:"-"`
+	// body says of an event that was read from a body alone which facts it tells; 0 for every other event.
+	body bodyFacts
 	// Connect is a member of Datadog's newer schema. It is written only in the extended form.
 	Connect *ConnectEvent `json:"-"`
 	// Accept is such a member, too.
@@ -56,9 +58,6 @@ type Event struct {
 
 	// flat holds the fields of a flat event that have no place above; nil for every other event.
 	flat *flatValues
-	// known says of an event that was read from a body alone which rows of its attributes the body tells, too; nil for every
-	// other event.
-	known map[string]bool
 }
 
 // Facts are what rules and backends need and the schema has no place for. They travel as attributes of the log record.

@@ -54,12 +54,25 @@ func parseEither(data []byte, now Time) (*Event, error) {
 // the highest that a system call can return (the kernel's MAX_ERRNO).
 const errnoUnknown = 4095
 
+// bodyFacts are what the body of an event tells of its facts.
+type bodyFacts uint8
+
+const (
+	bodyAlone bodyFacts = 1 << iota // there are no attributes
+	bodyFlags
+	bodyFamily
+	bodyProtocol
+)
+
+// bodyRows are the rows of attributes that a body may tell too.
+var bodyRows = map[string]bodyFacts{"flags": bodyFlags, "addr.family": bodyFamily, "protocol": bodyProtocol}
+
 // factsOfBody takes from the members of an event what its record has in attributes, as far as they tell. Of the return value
 // that is whether the call succeeded, and whether it was refused.
 func (e *Event) factsOfBody() {
 	f := &e.Facts
 	f.AUID = AUIDUnset
-	e.known = map[string]bool{}
+	e.body = bodyAlone
 	switch e.Evt.Outcome {
 	case OutcomeRefused:
 		f.Retval = -eACCES
@@ -70,7 +83,7 @@ func (e *Event) factsOfBody() {
 		for _, flag := range e.File.Flags {
 			f.Flags |= uint32(numberOf(flag))
 		}
-		e.known["flags"] = true
+		e.body |= bodyFlags
 	}
 	var family, protocol string
 	switch {
@@ -89,6 +102,12 @@ func (e *Event) factsOfBody() {
 	if protocol == "" && e.Network != nil {
 		protocol = e.Network.L4Protocol
 	}
-	f.SocketFamily, e.known["addr.family"] = uint16(numberOf(family)), family != ""
-	f.SocketProtocol, e.known["protocol"] = uint16(numberOf(protocol)), protocol != ""
+	if family != "" {
+		f.SocketFamily = uint16(numberOf(family))
+		e.body |= bodyFamily
+	}
+	if protocol != "" {
+		f.SocketProtocol = uint16(numberOf(protocol))
+		e.body |= bodyProtocol
+	}
 }
