@@ -264,6 +264,10 @@ func (v *Variable) cell(c *Context) *cell {
 	if !v.Inherited || v.cells.n == 0 || c.Event == nil || c.process != 0 {
 		return nil
 	}
+	// What an image did between its fork and its first exec is in no list of ancestors: the program takes its place there.
+	if x := v.before(k, c); x != nil {
+		return x
+	}
 	for i, p := range c.Event.Process.Ancestors {
 		var id uint64
 		if i < len(c.Event.Facts.AncestorIDs) {
@@ -273,6 +277,18 @@ func (v *Variable) cell(c *Context) *cell {
 		if x := v.cells.get(k); x.live(c.Now) {
 			return x
 		}
+		if x := v.before(k, c); x != nil {
+			return x
+		}
+	}
+	return nil
+}
+
+// before returns the value of the image that was there before the last exec of k's process, or nil.
+func (v *Variable) before(k scopeKey, c *Context) *cell {
+	k.process = event.PreviousImage(k.process)
+	if x := v.cells.get(k); x.live(c.Now) {
+		return x
 	}
 	return nil
 }

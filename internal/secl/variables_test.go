@@ -148,6 +148,23 @@ func TestScopes(t *testing.T) {
 	assert.Equal(t, "y", v.Get(child).String)
 	assert.Equal(t, "x", v.Get(one).String)
 
+	// Between its fork and its first exec a process has an id that no list of ancestors has.
+	const program = 1 << 60
+	forked := &Context{Event: &event.Event{Facts: event.Facts{ProcessID: event.PreviousImage(program)}}}
+	started := &Context{Event: &event.Event{Facts: event.Facts{ProcessID: program}}}
+	below := &Context{Event: &event.Event{
+		Facts:   event.Facts{ProcessID: 5, AncestorIDs: []uint64{4, program}},
+		Process: event.ProcessContext{Ancestors: []*event.Process{{}, {}}},
+	}}
+	require.NoError(t, v.Set(forked, text("z"), false))
+	assert.Equal(t, "z", v.Get(started).String)
+	assert.Equal(t, "z", v.Get(below).String)
+	require.NoError(t, v.Set(started, text("new"), false))
+	assert.Equal(t, "new", v.Get(below).String, "the nearest")
+	alone := declare(t, VariableSpec{Scope: ScopeProcess, Name: "w", Kind: event.KindString})
+	require.NoError(t, alone.Set(forked, text("z"), false))
+	assert.Empty(t, alone.Get(started).String, "not inherited")
+
 	in := declare(t, VariableSpec{Scope: ScopeContainer, Name: "v", Kind: event.KindString})
 	require.ErrorIs(t, in.Set(child, text("x"), false), ErrNoScope)
 	require.ErrorIs(t, in.Set(&Context{}, text("x"), false), ErrNoScope)
