@@ -41,22 +41,9 @@ func (p *printer) report(name, body string) reportView {
 }
 
 // shownPolicy is a policy in a report on loaded rules, or in a heartbeat.
-type shownPolicy struct {
-	Name    string      `json:"name"`
-	Version string      `json:"version"`
-	Status  string      `json:"status"`
-	Message string      `json:"message"`
-	Macros  []shownLoad `json:"macros"`
-	Rules   []shownLoad `json:"rules"`
-}
+type shownPolicy struct{ policy.PolicyReport }
 
 func (p *shownPolicy) String() string { return strings.TrimSpace(p.Name + " " + p.Version) }
-
-type shownLoad struct {
-	ID      string        `json:"id"`
-	Status  policy.Status `json:"status"`
-	Message string        `json:"message"`
-}
 
 // rulesetLoaded shows a line for each policy with the number of rules by status, and one for each policy, macro and rule with
 // an error.
