@@ -7,6 +7,7 @@ package delivery
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -40,8 +42,9 @@ func TestIntakeProcess(t *testing.T) {
 	if addr == "" {
 		t.Skip("is started by the other tests")
 	}
-	file, err := os.OpenFile(os.Getenv(intakeFileEnv), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	file, err := os.OpenFile(os.Getenv(intakeFileEnv), os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
 	require.NoError(t, err)
+	require.NoError(t, cutLastLine(file))
 	crash := 0
 	if v := os.Getenv(intakeCrashEnv); v != "" {
 		crash, err = strconv.Atoi(v)
@@ -80,6 +83,28 @@ func TestIntakeProcess(t *testing.T) {
 		must(w.Write(answer.Body.Bytes()))
 	})}
 	require.NoError(t, server.Serve(listener)) // until it is killed
+}
+
+// cutLastLine removes what is after the last line break: of a line that was being written when the intake before was killed, and whose
+// request it has not answered.
+func cutLastLine(f *os.File) error {
+	end, err := f.Seek(0, io.SeekEnd)
+	buf := make([]byte, 1<<20)
+	for err == nil && end > 0 {
+		start := max(0, end-int64(len(buf)))
+		part := buf[:end-start]
+		if _, err = f.ReadAt(part, start); err != nil {
+			break
+		}
+		if i := bytes.LastIndexByte(part, '\n'); i >= 0 {
+			return f.Truncate(start + int64(i) + 1)
+		}
+		end = start
+	}
+	if err != nil {
+		return err
+	}
+	return f.Truncate(0)
 }
 
 func must[T any](v T, err error) T {
@@ -225,5 +250,24 @@ type message struct {
 	Restart *struct {
 		LastSequence uint64 `json:"last_sequence"`
 		Clean        bool   `json:"clean"`
+	}
+}
+
+// An intake that was killed in the middle of a line leaves it out.
+func TestCutLastLine(t *testing.T) {
+	for content, want := range map[string]string{
+		"": "", "a\n": "a\n", "a\nb": "a\n", "a": "", "\n": "\n", "a\n\nb\n": "a\n\nb\n",
+		"x\n" + strings.Repeat("y", 3<<20): "x\n", strings.Repeat("z", 2<<20): "",
+	} {
+		f, err := os.OpenFile(filepath.Join(t.TempDir(), "f"), os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
+		require.NoError(t, err)
+		_, err = f.WriteString(content)
+		require.NoError(t, err)
+		require.NoError(t, cutLastLine(f))
+		must(f.WriteString("next\n"))
+		got, err := os.ReadFile(f.Name())
+		require.NoError(t, err)
+		require.Equal(t, want+"next\n", string(got))
+		require.NoError(t, f.Close())
 	}
 }
