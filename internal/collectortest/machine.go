@@ -5,9 +5,11 @@ package collectortest
 
 import (
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -40,13 +42,23 @@ func Binary(tb testing.TB, name string) string {
 	return path
 }
 
-// FreePort returns a TCP port of 127.0.0.1 that nobody listens on.
+// firstEphemeralPort is where the ports begin that the kernel gives to connections and to listeners without one
+// (net.ipv4.ip_local_port_range, by default).
+const firstEphemeralPort = 32768
+
+// FreePort returns a TCP port of 127.0.0.1 that nobody listens on. The kernel gives it to nobody else until it is used.
 func FreePort(tb testing.TB) int {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(tb, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	for range 1000 {
+		port := firstEphemeralPort - 1 - rand.IntN(firstEphemeralPort/2) //nolint:gosec // tests at the same time must not try the same ones
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			require.NoError(tb, l.Close())
+			return port
+		}
+	}
+	require.FailNow(tb, "no port is free")
+	return 0
 }
 
 // OpenDir makes a directory that everybody can get to, and removes it after the test. Its path has no symbolic links.

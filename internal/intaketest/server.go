@@ -10,6 +10,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -19,6 +20,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/picketsec/picket/internal/collectortest"
 )
 
 // APIKey is the key that the server takes. It is not a real one.
@@ -148,7 +151,7 @@ func WithTLS(config *tls.Config) Option { return func(s *Server) { s.tls = confi
 // Start starts a server on a loopback port of its own, and stops it with the test.
 func Start(tb testing.TB, options ...Option) *Server {
 	tb.Helper()
-	s := &Server{tb: tb, path: DefaultPath, apiKey: APIKey, addr: "127.0.0.1:0", changed: make(chan struct{})}
+	s := &Server{tb: tb, path: DefaultPath, apiKey: APIKey, addr: fmt.Sprintf("127.0.0.1:%d", collectortest.FreePort(tb)), changed: make(chan struct{})}
 	for _, o := range options {
 		o(s)
 	}

@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -28,6 +27,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/picketsec/picket/internal/collectortest"
 	"github.com/picketsec/picket/internal/event"
 )
 
@@ -37,10 +37,7 @@ func otlpServer(t *testing.T, next consumer.Logs) map[string]func(plog.Logs) err
 	f := otlpreceiver.NewFactory()
 	var addresses [2]string
 	for i := range addresses {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		addresses[i] = l.Addr().String()
-		require.NoError(t, l.Close())
+		addresses[i] = fmt.Sprintf("127.0.0.1:%d", collectortest.FreePort(t))
 	}
 	cfg := f.CreateDefaultConfig()
 	require.NoError(t, confmap.NewFromStringMap(map[string]any{"protocols": map[string]any{
